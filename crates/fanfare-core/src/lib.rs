@@ -1,0 +1,36 @@
+//! The engine of Fanfare: one log, cursors, and shards that own the connections.
+//!
+//! No socket, clock, source of randomness or runtime is known here: they are handed in, so that a hub with
+//! thousands of connections, stalls, cuts and clock jumps runs deterministically in a test. Most people want the
+//! `fanfare` crate; `ARCHITECTURE.md` in the repository tells the way of one event through this one.
+
+mod control;
+mod cursor;
+mod directory;
+mod event;
+mod hub;
+mod inbox;
+mod key;
+pub mod limits;
+mod log;
+mod shard;
+mod sink;
+mod stats;
+mod store;
+mod sync;
+mod target;
+mod time;
+mod wire;
+
+pub use control::{Disconnect, closing_frame};
+pub use cursor::Cursor;
+pub use directory::ClientInfo;
+pub use event::{Event, EventError};
+pub use hub::{ConnectionOptions, History, Hub, HubConfig, RegisterError, Registration, Resume, Seed, Start};
+pub use shard::{Closed, Shard, Turn};
+pub use sink::{Ending, Input, Sink, Token};
+pub use stats::Stats;
+pub use store::{Draft, Durability, MemoryStore, PublishError, Receipt, Reply, Sequencer, Store, Submission};
+pub use target::{ClientId, Filter, Identity, Name, NameError, Target, TargetError};
+pub use time::Now;
+pub use wire::{FrameBody, Parsed, Parser, ParserError};

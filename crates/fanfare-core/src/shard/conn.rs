@@ -1,0 +1,154 @@
+//! One connection as its shard sees it, and the pages they live in.
+//!
+//! The size of this state is the price of an idle subscriber; a test in `mod.rs` pins it.
+
+use crate::control::Disconnect;
+use crate::hub::ConnectionOptions;
+use bytes::Bytes;
+
+/// How far a connection is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Progress {
+    /// It has everything up to the shard's applied position.
+    Clean,
+    /// It has everything up to `position`, and goes on with number `next` in the window.
+    Dirty { next: u64, position: u64 },
+    /// It fell out of the window, or resumes: it has everything up to `position`, and reads the log.
+    Lagging { position: u64 },
+}
+
+/// Bytes that go before everything else: a greeting, or the rest of a frame that was cut.
+#[derive(Debug)]
+pub(super) struct Unsent {
+    pub(super) bytes: Bytes,
+    /// 1 if this completes an application event.
+    pub(super) events: u32,
+}
+
+#[derive(Debug)]
+pub(super) struct Conn<S> {
+    pub(super) sink: Option<S>,
+    pub(super) unsent: Option<Box<Unsent>>,
+    pub(super) progress: Progress,
+    pub(super) generation: u32,
+    pub(super) flags: Flags,
+    /// Registered at, in ticks.
+    pub(super) opened_at: u32,
+    /// Blocked since, in ticks; of use only while blocked.
+    pub(super) blocked_at: u32,
+    pub(super) events: u32,
+    pub(super) bytes: u64,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts, one byte each")]
+pub(super) struct Flags {
+    /// The sink was full; wait until it is writable.
+    pub(super) blocked: bool,
+    pub(super) in_quick: bool,
+    pub(super) in_bulk: bool,
+    pub(super) ping_due: bool,
+    pub(super) comment_heartbeat: bool,
+    /// A resumed connection hears a ping as soon as it has caught up.
+    pub(super) ping_when_clean: bool,
+}
+
+/// Long times are kept in tenths of a second, in 32 bits: good for thirteen years.
+pub(super) fn ticks(mono_ms: u64) -> u32 {
+    (mono_ms / 100) as u32
+}
+
+/// Milliseconds between a tick and now.
+pub(super) fn since(tick: u32, mono_ms: u64) -> u64 {
+    u64::from(ticks(mono_ms).saturating_sub(tick)) * 100
+}
+
+impl<S> Conn<S> {
+    pub(super) fn new(generation: u32, progress: Progress, options: ConnectionOptions, mono_ms: u64) -> Self {
+        let flags = Flags { comment_heartbeat: options.comment_heartbeat, ..Flags::default() };
+        Self {
+            sink: None,
+            unsent: None,
+            progress,
+            generation,
+            flags,
+            opened_at: ticks(mono_ms),
+            blocked_at: 0,
+            events: 0,
+            bytes: 0,
+        }
+    }
+
+    /// True if a visit can do something for it.
+    pub(super) fn can_write(&self) -> bool {
+        self.sink.is_some() && !self.flags.blocked
+    }
+}
+
+const PAGE: usize = 256;
+
+/// Connections by local index: page after page, so that growing moves nothing.
+#[derive(Debug)]
+pub(super) struct Conns<S> {
+    pages: Vec<Box<[Option<Conn<S>>]>>,
+    len: usize,
+}
+
+impl<S> Conns<S> {
+    pub(super) fn new() -> Self {
+        Self { pages: Vec::new(), len: 0 }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// One past the highest index there is room for.
+    pub(super) fn end(&self) -> usize {
+        self.pages.len() * PAGE
+    }
+
+    pub(super) fn get_mut(&mut self, index: usize) -> Option<&mut Conn<S>> {
+        self.pages.get_mut(index / PAGE)?[index % PAGE].as_mut()
+    }
+
+    pub(super) fn insert(&mut self, index: usize, conn: Conn<S>) {
+        while self.pages.len() <= index / PAGE {
+            self.pages.push((0..PAGE).map(|_| None).collect());
+        }
+        if self.pages[index / PAGE][index % PAGE].replace(conn).is_none() {
+            self.len += 1;
+        }
+    }
+
+    pub(super) fn remove(&mut self, index: usize) -> Option<Conn<S>> {
+        let conn = self.pages.get_mut(index / PAGE)?[index % PAGE].take();
+        self.len -= usize::from(conn.is_some());
+        conn
+    }
+
+    /// Every connection with its index.
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = (usize, &mut Conn<S>)> {
+        self.pages
+            .iter_mut()
+            .flat_map(|page| page.iter_mut())
+            .enumerate()
+            .filter_map(|(index, conn)| Some((index, conn.as_mut()?)))
+    }
+}
+
+/// How a connection ended, for the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Closed {
+    /// Its name.
+    pub client_id: crate::ClientId,
+    /// Why.
+    pub reason: Disconnect,
+    /// How long it was registered.
+    pub duration_ms: u64,
+    /// Application events handed to its sink.
+    pub events: u32,
+    /// Bytes handed to its sink.
+    pub bytes: u64,
+}

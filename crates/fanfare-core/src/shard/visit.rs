@@ -1,0 +1,295 @@
+//! Visits: everything pending for one connection, up to a bound, in one write.
+
+use super::Shard;
+use super::conn::{Conn, Flags, Progress, Unsent, ticks};
+use super::window::Window;
+use crate::control::{Disconnect, gap_frame};
+use crate::limits::{VISIT_BYTES, VISIT_SLICES};
+use crate::log::{Loss, ReadLimit};
+use crate::sink::{Sink, Token};
+use crate::time::Now;
+use bytes::Bytes;
+use std::io::{self, IoSlice};
+
+/// What one write achieved.
+struct Written {
+    bytes: usize,
+    full: bool,
+}
+
+impl<S: Sink> Shard<S> {
+    pub(super) fn visit_queued(&mut self, slot: u32, now: Now, flag: impl Fn(&mut Flags) -> &mut bool) {
+        let local = self.local(slot);
+        if let Some(conn) = self.conns.get_mut(local) {
+            *flag(&mut conn.flags) = false;
+            self.visit(slot, now);
+        }
+    }
+
+    /// Writes what is pending for a connection, if anything is and the sink takes it.
+    pub(super) fn visit(&mut self, slot: u32, now: Now) {
+        let local = self.local(slot);
+        let window_first = self.window.first();
+        let Some(conn) = self.conns.get_mut(local) else {
+            return;
+        };
+        if !conn.can_write() {
+            return;
+        }
+        if let Progress::Dirty { next, position } = conn.progress {
+            if next < window_first {
+                conn.progress = Progress::Lagging { position };
+                self.port().counters.lagged.add(1);
+            }
+        }
+        let Some(conn) = self.conns.get_mut(local) else {
+            return;
+        };
+        let token = Token::new(slot, conn.generation);
+        let done = match conn.progress {
+            Progress::Clean => self.visit_clean(local, now),
+            Progress::Dirty { next, .. } => self.visit_window(slot, local, next, now),
+            Progress::Lagging { position } => self.visit_log(token, local, position, now),
+        };
+        if done.is_err() {
+            self.end(token, Disconnect::Error, now);
+            return;
+        }
+        let Some(conn) = self.conns.get_mut(local) else {
+            return;
+        };
+        let pending = conn.progress != Progress::Clean || conn.unsent.is_some() || conn.flags.ping_due;
+        if pending && conn.can_write() {
+            self.enqueue(slot, false);
+        }
+    }
+
+    /// Nothing but what is left of the greeting, or a heartbeat.
+    fn visit_clean(&mut self, local: usize, now: Now) -> io::Result<()> {
+        let Some(conn) = self.conns.get_mut(local) else {
+            return Ok(());
+        };
+        if let Some(unsent) = &conn.unsent {
+            let bytes = unsent.bytes.clone();
+            let written = write(conn, &[IoSlice::new(&bytes)], now)?;
+            let (_, events) = settle_unsent(conn, written.bytes);
+            self.count(local, written.bytes, events);
+            return Ok(());
+        }
+        if !core::mem::take(&mut conn.flags.ping_due) {
+            return Ok(());
+        }
+        let comment = conn.flags.comment_heartbeat;
+        let frame = self.heartbeat_frame(comment, now);
+        let Some(conn) = self.conns.get_mut(local) else {
+            return Ok(());
+        };
+        let written = write(conn, &[IoSlice::new(&frame)], now)?;
+        if !written.full && written.bytes > 0 {
+            conn.unsent = Some(Box::new(Unsent { bytes: frame.slice(written.bytes..), events: 0 }));
+        }
+        if written.bytes > 0 {
+            self.port().counters.pings_sent.add(1);
+        }
+        self.count(local, written.bytes, 0);
+        Ok(())
+    }
+
+    /// From the window: frames are not copied, and neighbours in a run are one slice.
+    fn visit_window(&mut self, slot: u32, local: usize, from: u64, now: Now) -> io::Result<()> {
+        let Some(conn) = self.conns.get_mut(local) else {
+            return Ok(());
+        };
+        let unsent = conn.unsent.as_ref().map(|unsent| unsent.bytes.clone());
+        let mut slices = [IoSlice::new(&[]); VISIT_SLICES];
+        let mut used = 0;
+        if let Some(bytes) = &unsent {
+            slices[0] = IoSlice::new(bytes);
+            used = 1;
+        }
+        let (next, taken) = self.window.gather(slot, from, VISIT_BYTES, |slice| {
+            slices[used] = IoSlice::new(slice);
+            used += 1;
+            used < VISIT_SLICES
+        });
+        if used == 0 {
+            move_to(conn, next, &self.window);
+            return Ok(());
+        }
+        let written = write(conn, &slices[..used], now)?;
+        let (rest, mut events) = settle_unsent(conn, written.bytes);
+        if written.full {
+            events += taken;
+            move_to(conn, next, &self.window);
+        } else if conn.unsent.is_none() {
+            events += settle_window(conn, slot, from, rest, &self.window);
+        }
+        if conn.progress == Progress::Clean {
+            after_catching_up(conn);
+        }
+        self.count(local, written.bytes, events);
+        Ok(())
+    }
+
+    /// From the log: one bounded read, one write.
+    fn visit_log(&mut self, token: Token, local: usize, position: u64, now: Now) -> io::Result<()> {
+        let mut read = core::mem::take(&mut self.read);
+        let limit = ReadLimit { upto: self.applied, bytes: VISIT_BYTES, records: VISIT_SLICES - 2 };
+        let found = self.hub.read_for(token, position, limit, &mut self.keys, &mut read);
+        let result = match found {
+            Some((loss, progress)) => self.write_log(local, position, loss, progress, &read, now),
+            // Forgotten by the hub: the message that ends it is in the inbox.
+            None => Ok(()),
+        };
+        read.clear();
+        self.read = read;
+        result
+    }
+
+    fn write_log(
+        &mut self,
+        local: usize,
+        position: u64,
+        loss: Loss,
+        progress: u64,
+        read: &[(u64, Bytes)],
+        now: Now,
+    ) -> io::Result<()> {
+        let gap = match loss {
+            Loss::Nothing => None,
+            Loss::GapUntil(end) => Some((end, gap_frame(self.hub.cursor_at(end)))),
+        };
+        let applied = self.applied;
+        let Some(conn) = self.conns.get_mut(local) else {
+            return Ok(());
+        };
+        let unsent = conn.unsent.as_ref().map(|unsent| unsent.bytes.clone());
+        let mut slices = [IoSlice::new(&[]); VISIT_SLICES];
+        let frames = unsent.iter().chain(gap.iter().map(|(_, frame)| frame)).chain(read.iter().map(|(_, frame)| frame));
+        let mut used = 0;
+        for frame in frames {
+            slices[used] = IoSlice::new(frame);
+            used += 1;
+        }
+        let written = if used > 0 { write(conn, &slices[..used], now)? } else { Written { bytes: 0, full: true } };
+        let (mut rest, mut events) = settle_unsent(conn, written.bytes);
+        let mut gaps = 0;
+        let mut reached = position;
+        if written.full {
+            events += read.len() as u32;
+            gaps = u64::from(gap.is_some());
+            reached = progress;
+        } else if conn.unsent.is_none() {
+            let pieces = gap.iter().map(|(end, frame)| (*end, frame, 0)).chain(read.iter().map(|(p, f)| (*p, f, 1)));
+            for (at, frame, event) in pieces {
+                if rest == 0 {
+                    break;
+                }
+                reached = at;
+                gaps += u64::from(event == 0);
+                if rest < frame.len() {
+                    conn.unsent = Some(Box::new(Unsent { bytes: frame.slice(rest..), events: event }));
+                    break;
+                }
+                rest -= frame.len();
+                events += event;
+            }
+        }
+        conn.progress = if reached >= applied { Progress::Clean } else { Progress::Lagging { position: reached } };
+        if conn.progress == Progress::Clean {
+            after_catching_up(conn);
+        }
+        self.port().counters.gaps.add(gaps);
+        self.count(local, written.bytes, events);
+        Ok(())
+    }
+
+    fn count(&mut self, local: usize, bytes: usize, events: u32) {
+        let Some(conn) = self.conns.get_mut(local) else {
+            return;
+        };
+        conn.events = conn.events.wrapping_add(events);
+        conn.bytes += bytes as u64;
+        let counters = &self.port().counters;
+        counters.writes.add(1);
+        counters.bytes_sent.add(bytes as u64);
+        counters.events_sent.add(u64::from(events));
+    }
+}
+
+/// One call of the sink. `WouldBlock` is a write of nothing; a short write blocks the connection.
+fn write<S: Sink>(conn: &mut Conn<S>, slices: &[IoSlice<'_>], now: Now) -> io::Result<Written> {
+    let Some(sink) = &mut conn.sink else {
+        return Ok(Written { bytes: 0, full: false });
+    };
+    let total: usize = slices.iter().map(|slice| slice.len()).sum();
+    let bytes = match sink.write_vectored(slices) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
+        Err(error) => return Err(error),
+    };
+    let full = bytes == total;
+    if !full {
+        conn.flags.blocked = true;
+        conn.blocked_at = ticks(now.mono_ms);
+    }
+    Ok(Written { bytes, full })
+}
+
+/// Takes what was written off the bytes that go first. Returns the bytes written beyond them, and the
+/// application events that this completed.
+fn settle_unsent<S>(conn: &mut Conn<S>, written: usize) -> (usize, u32) {
+    let Some(unsent) = &mut conn.unsent else {
+        return (written, 0);
+    };
+    if written < unsent.bytes.len() {
+        _ = unsent.bytes.split_to(written);
+        return (0, 0);
+    }
+    let (rest, events) = (written - unsent.bytes.len(), unsent.events);
+    conn.unsent = None;
+    (rest, events)
+}
+
+/// After a short write from the window: finds the frame it ended in. Returns the frames completed.
+fn settle_window<S>(conn: &mut Conn<S>, slot: u32, from: u64, written: usize, window: &Window) -> u32 {
+    let mut rest = written;
+    let mut events = 0;
+    let mut next = from;
+    for entry in window.entries_from(from) {
+        if entry.recipients.contains(slot) {
+            if rest == 0 {
+                break;
+            }
+            if rest < entry.len() {
+                conn.unsent = Some(Box::new(Unsent { bytes: entry.rest(rest), events: 1 }));
+                next += 1;
+                break;
+            }
+            rest -= entry.len();
+            events += 1;
+        }
+        next += 1;
+    }
+    move_to(conn, next, window);
+    events
+}
+
+/// Everything before number `next` is done with.
+fn move_to<S>(conn: &mut Conn<S>, next: u64, window: &Window) {
+    conn.progress = if next >= window.end() {
+        Progress::Clean
+    } else {
+        let Progress::Dirty { next: before, position } = conn.progress else {
+            return;
+        };
+        // Complete up to the entry before; where that is gone from the window nothing has moved.
+        let position = if next > before { window.position_before(next).unwrap_or(position) } else { position };
+        Progress::Dirty { next, position }
+    };
+}
+
+/// A connection that just became clean: it has heard something, or is owed its first ping.
+fn after_catching_up<S>(conn: &mut Conn<S>) {
+    conn.flags.ping_due = core::mem::take(&mut conn.flags.ping_when_clean);
+}

@@ -1,0 +1,80 @@
+//! Counters: plain numbers that one thread adds to and everybody may read.
+
+use crate::control::Disconnect;
+use core::sync::atomic::{AtomicU64, Ordering};
+
+/// One moment's numbers.
+#[derive(Debug, Clone, Default, PartialEq)]
+#[non_exhaustive]
+pub struct Stats {
+    /// Connections registered now.
+    pub clients: usize,
+    /// Mean age of those connections in milliseconds, 0 if there are none.
+    pub mean_age_ms: f64,
+    /// Events published.
+    pub published: u64,
+    /// When the last event was published, Unix milliseconds.
+    pub last_event_at: Option<u64>,
+    /// Connections refused for want of room.
+    pub refused: u64,
+    /// Records in the log.
+    pub log_records: usize,
+    /// Bytes of the log, overhead included.
+    pub log_bytes: usize,
+    /// The newest position.
+    pub position: u64,
+    /// Application events fully handed to sinks, one per connection.
+    pub events_sent: u64,
+    /// Bytes handed to sinks.
+    pub bytes_sent: u64,
+    /// Calls of `write_vectored`.
+    pub writes: u64,
+    /// Heartbeats handed to sinks.
+    pub pings_sent: u64,
+    /// `$gap` frames begun.
+    pub gaps: u64,
+    /// Times a connection fell out of its shard's window.
+    pub lagged: u64,
+    /// Ended connections by reason, in the order of [`Disconnect::ALL`].
+    pub disconnects: [u64; Disconnect::ALL.len()],
+}
+
+/// One shard's counters. Only the shard's thread adds.
+#[derive(Debug, Default)]
+pub(crate) struct ShardCounters {
+    pub(crate) events_sent: Counter,
+    pub(crate) bytes_sent: Counter,
+    pub(crate) writes: Counter,
+    pub(crate) pings_sent: Counter,
+    pub(crate) gaps: Counter,
+    pub(crate) lagged: Counter,
+    pub(crate) disconnects: [Counter; Disconnect::ALL.len()],
+}
+
+/// A counter with one writer: no read-modify-write instruction is needed.
+#[derive(Debug, Default)]
+pub(crate) struct Counter(AtomicU64);
+
+impl Counter {
+    pub(crate) fn add(&self, more: u64) {
+        self.0.store(self.get().wrapping_add(more), Ordering::Relaxed);
+    }
+
+    pub(crate) fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+impl ShardCounters {
+    pub(crate) fn add_to(&self, stats: &mut Stats) {
+        stats.events_sent += self.events_sent.get();
+        stats.bytes_sent += self.bytes_sent.get();
+        stats.writes += self.writes.get();
+        stats.pings_sent += self.pings_sent.get();
+        stats.gaps += self.gaps.get();
+        stats.lagged += self.lagged.get();
+        for (sum, counter) in stats.disconnects.iter_mut().zip(&self.disconnects) {
+            *sum += counter.get();
+        }
+    }
+}

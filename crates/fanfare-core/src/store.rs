@@ -1,0 +1,88 @@
+//! The seam behind a publish: a store takes records in, and the sequencer releases them, in order, when they
+//! are kept as well as the store promises. Memory releases inline; a disk log does so after its group commit.
+
+use crate::target::Matcher;
+use crate::time::Now;
+use crate::wire::FrameBody;
+
+/// What an acknowledged event has reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Durability {
+    /// This process's memory: kept until it ends, within the log's bounds.
+    Memory,
+    /// Nothing: an ephemeral event, delivered to whoever is there.
+    None,
+}
+
+impl Durability {
+    /// The word for it in answers.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Memory => "memory",
+            Self::None => "none",
+        }
+    }
+}
+
+/// An encoded event with its target, not yet in the log.
+#[derive(Debug)]
+pub struct Draft {
+    pub(crate) body: FrameBody,
+    pub(crate) matcher: Matcher,
+}
+
+/// The answer for one event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Receipt {
+    /// The exact text of the frame's `id:` line; `None` for an ephemeral event, and for one sent to nobody.
+    pub id: Option<String>,
+    /// Connections it is for, each once: all that were registered at the release.
+    pub clients: usize,
+    /// What it has reached.
+    pub durability: Durability,
+}
+
+/// Why nothing was published.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PublishError {
+    /// The hub was destroyed.
+    #[error("the hub is closed")]
+    Closed,
+}
+
+/// Called once, with the receipts in the order of the drafts.
+pub type Reply = Box<dyn FnOnce(Result<Vec<Receipt>, PublishError>) + Send>;
+
+/// Drafts on their way, and who waits for the answer.
+pub struct Submission {
+    /// Released together, in this order, or not at all.
+    pub drafts: Vec<Draft>,
+    /// When they were submitted.
+    pub now: Now,
+    /// Who waits.
+    pub reply: Reply,
+}
+
+/// Makes records visible: the hub, as a store sees it.
+pub trait Sequencer {
+    /// Gives the drafts their positions, appends them, hands them to the shards, and answers.
+    fn release(&self, submission: Submission);
+}
+
+/// Keeps records before they are released.
+pub trait Store: Send + Sync + 'static {
+    /// Takes the drafts and calls [`Sequencer::release`], now or later, in the order of submission.
+    fn submit(&self, submission: Submission, sequencer: &dyn Sequencer);
+}
+
+/// Keeps nothing beyond the log in memory.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct MemoryStore;
+
+impl Store for MemoryStore {
+    fn submit(&self, submission: Submission, sequencer: &dyn Sequencer) {
+        sequencer.release(submission);
+    }
+}
