@@ -399,7 +399,7 @@ impl<S> Hub<S> {
 
     /// The connections a target has now.
     pub fn count(&self, target: &Target) -> usize {
-        let matcher = target.matcher(&self.inner.keyer);
+        let matcher = self.known_client(target.matcher(&self.inner.keyer));
         self.lock().directory.recipients(&matcher).map_or(0, |(_, count)| count)
     }
 
@@ -444,7 +444,7 @@ impl<S> Hub<S> {
     ) -> (Option<crate::wire::StampedId>, usize, Durability) {
         let Draft { body, matcher } = draft;
         if matches!(&matcher, Matcher::AnyOf(keys) if keys.is_empty()) {
-            return (None, 0, Durability::None);
+            return (None, 0, Durability::Ephemeral);
         }
         guarded.published += 1;
         let matcher = self.known_client(matcher);
@@ -458,17 +458,19 @@ impl<S> Hub<S> {
             self.hand_over(guarded, cursor.position, &frame, &recipients, count <= QUICK_FANOUT, touched);
         }
         if ephemeral {
-            return (None, clients, Durability::None);
+            return (None, clients, Durability::Ephemeral);
         }
         guarded.log.append(Record { position: cursor.position, frame, matcher }, now.mono_ms);
         (Some(id), clients, Durability::Memory)
     }
 
-    /// A client id that was not made here names nobody, whatever slot it points to.
+    /// A client id that was not made here names nobody, whatever slot it points to: not in the directory, and not
+    /// by its key, which is what a connection that lags is matched by.
     fn known_client(&self, matcher: Matcher) -> Matcher {
         match matcher {
-            Matcher::Client(id, key) if id.tag != self.client_tag(id.slot, id.generation) => {
-                Matcher::Client(ClientId { slot: u32::MAX, ..id }, key)
+            Matcher::Client(id, _) if id.tag != self.client_tag(id.slot, id.generation) => {
+                let nobody = ClientId { slot: u32::MAX, ..id };
+                Matcher::Client(nobody, self.inner.keyer.client(nobody.slot, nobody.generation))
             }
             other => other,
         }
@@ -612,6 +614,11 @@ impl<S> Hub<S> {
         self.inner.client_secret.client(slot, generation).word()
     }
 
+    /// A number from 0 to `span`, for whoever spreads something over time.
+    pub fn jitter(&self, span: u64) -> u64 {
+        self.lock().random.next() % span.saturating_add(1)
+    }
+
     // Reading
 
     /// The present.
@@ -621,12 +628,23 @@ impl<S> Hub<S> {
     }
 
     /// Reads history as an identity may see it: at most `records` events and about `bytes` bytes.
-    pub fn history(&self, identity: &Identity, start: Start, records: usize, bytes: usize, now: Now) -> History {
+    ///
+    /// Without a cursor ([`Start::Live`]) it begins with the oldest event, unless `from_now` says that the present
+    /// was asked for by name.
+    pub fn history(
+        &self,
+        identity: &Identity,
+        start: Start,
+        from_now: bool,
+        records: usize,
+        bytes: usize,
+        now: Now,
+    ) -> History {
         let mut keys = identity.keys(&self.inner.keyer);
         keys.sort_unstable();
         let mut guarded = self.lock();
         guarded.log.enforce(now.mono_ms);
-        let start = if start == Start::Live { Start::Earliest } else { start };
+        let start = if start == Start::Live && !from_now { Start::Earliest } else { start };
         let (resume, _, position) = resolve(&guarded.log, &keys, start);
         let mut read = Vec::new();
         let limit = ReadLimit { upto: guarded.log.tail(), bytes, records: records.max(1) };

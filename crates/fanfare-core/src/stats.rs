@@ -35,6 +35,8 @@ pub struct Stats {
     pub gaps: u64,
     /// Times a connection fell out of its shard's window.
     pub lagged: u64,
+    /// Connections that shards still hold: those above, and those that ended and may still be reading.
+    pub held: u64,
     /// Ended connections by reason, in the order of [`Disconnect::ALL`].
     pub disconnects: [u64; Disconnect::ALL.len()],
 }
@@ -48,6 +50,7 @@ pub(crate) struct ShardCounters {
     pub(crate) pings_sent: Counter,
     pub(crate) gaps: Counter,
     pub(crate) lagged: Counter,
+    pub(crate) held: Counter,
     pub(crate) disconnects: [Counter; Disconnect::ALL.len()],
 }
 
@@ -58,6 +61,10 @@ pub(crate) struct Counter(AtomicU64);
 impl Counter {
     pub(crate) fn add(&self, more: u64) {
         self.0.store(self.get().wrapping_add(more), Ordering::Relaxed);
+    }
+
+    pub(crate) fn set(&self, value: u64) {
+        self.0.store(value, Ordering::Relaxed);
     }
 
     pub(crate) fn get(&self) -> u64 {
@@ -73,6 +80,7 @@ impl ShardCounters {
         stats.pings_sent += self.pings_sent.get();
         stats.gaps += self.gaps.get();
         stats.lagged += self.lagged.get();
+        stats.held += self.held.get();
         for (sum, counter) in stats.disconnects.iter_mut().zip(&self.disconnects) {
             *sum += counter.get();
         }

@@ -9,10 +9,10 @@ use crate::wire::FrameBody;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Durability {
+    /// Nothing is kept: an ephemeral event, delivered to whoever is there, or one for nobody.
+    Ephemeral,
     /// This process's memory: kept until it ends, within the log's bounds.
     Memory,
-    /// Nothing: an ephemeral event, delivered to whoever is there.
-    None,
 }
 
 impl Durability {
@@ -20,7 +20,7 @@ impl Durability {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Memory => "memory",
-            Self::None => "none",
+            Self::Ephemeral => "ephemeral",
         }
     }
 }

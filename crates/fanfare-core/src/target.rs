@@ -205,6 +205,11 @@ const CLIENT_ID_LETTERS: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
 const CLIENT_ID_LEN: usize = 26;
 
 impl ClientId {
+    /// Which of a hub's shards owns the connection.
+    pub fn shard(self, shards: usize) -> usize {
+        self.slot as usize % shards
+    }
+
     /// Reads a client id's text. `None` if it cannot be one; whether it names a living connection is the hub's to say.
     pub fn parse(text: &str) -> Option<Self> {
         if text.len() != CLIENT_ID_LEN {

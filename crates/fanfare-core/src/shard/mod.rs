@@ -50,7 +50,7 @@ pub enum Turn {
 #[derive(Debug)]
 struct Lingering<S> {
     sink: S,
-    unsent: VecDeque<Bytes>,
+    unsent: VecDeque<Unsent>,
     deadline_ms: u64,
     finished: bool,
 }
@@ -190,6 +190,7 @@ impl<S: Sink> Shard<S> {
             };
             self.visit_queued(slot, now, |flags| &mut flags.in_bulk);
         }
+        self.port().counters.held.set(self.len() as u64);
         if self.quick.is_empty() && self.bulk.is_empty() { Turn::IdleUntil(self.next_timer(now)) } else { Turn::Busy }
     }
 
@@ -228,7 +229,7 @@ impl<S: Sink> Shard<S> {
             conn.flags.blocked = false;
             self.enqueue(token.slot(), true);
         } else if self.lingering.contains_key(&token) {
-            self.flush_lingering(token, now);
+            _ = self.flush_lingering(token, now);
         }
     }
 
@@ -374,8 +375,9 @@ impl<S: Sink> Shard<S> {
             // Ended between its registration and its response: the planned end is all there is to say.
             if attached {
                 let reason = if self.drain.is_some() { Disconnect::Shutdown } else { Disconnect::Disconnected };
-                let unsent = [greeting, self.closing_frame(reason, None)];
+                let unsent = [greeting, self.closing_frame(reason, None)].map(|bytes| Unsent { bytes, events: 0 });
                 self.linger(token, sink, unsent.into(), now);
+                _ = self.flush_lingering(token, now);
             }
             return;
         };
@@ -416,29 +418,33 @@ impl<S: Sink> Shard<S> {
             return;
         };
         self.hub.forget(token);
-        let counters = &self.port().counters;
-        counters.disconnects[reason.index()].add(1);
+        self.port().counters.disconnects[reason.index()].add(1);
+        let (mut events, mut bytes) = (conn.events, conn.bytes);
+        if let Some(sink) = conn.sink.filter(|_| told) {
+            let position = match conn.progress {
+                Progress::Clean => Some(self.applied),
+                Progress::Dirty { position, .. } => Some(position),
+                Progress::Lagging { .. } => None,
+            };
+            let mut unsent = VecDeque::with_capacity(2);
+            unsent.extend(conn.unsent.map(|unsent| *unsent));
+            unsent.push_back(Unsent { bytes: self.closing_frame(reason, position), events: 0 });
+            self.linger(token, sink, unsent, now);
+            // A full sink says when it takes more.
+            if !conn.flags.blocked {
+                let (more_events, more_bytes) = self.flush_lingering(token, now);
+                events = events.wrapping_add(more_events);
+                bytes += more_bytes;
+            }
+        }
         let (slot, generation) = (token.slot(), token.generation());
         self.closed.push(Closed {
             client_id: ClientId { slot, generation, tag: self.hub.client_tag(slot, generation) },
             reason,
             duration_ms: since(conn.opened_at, now.mono_ms),
-            events: conn.events,
-            bytes: conn.bytes,
+            events,
+            bytes,
         });
-        let Some(sink) = conn.sink else { return };
-        if !told {
-            return;
-        }
-        let position = match conn.progress {
-            Progress::Clean => Some(self.applied),
-            Progress::Dirty { position, .. } => Some(position),
-            Progress::Lagging { .. } => None,
-        };
-        let mut unsent = VecDeque::with_capacity(2);
-        unsent.extend(conn.unsent.map(|unsent| unsent.bytes));
-        unsent.push_back(self.closing_frame(reason, position));
-        self.linger(token, sink, unsent, now);
     }
 
     fn closing_frame(&mut self, reason: Disconnect, position: Option<u64>) -> Bytes {
@@ -447,30 +453,37 @@ impl<S: Sink> Shard<S> {
         closing_frame(reason, cursor, self.random.between(low, high))
     }
 
-    fn linger(&mut self, token: Token, sink: S, unsent: VecDeque<Bytes>, now: Now) {
+    fn linger(&mut self, token: Token, sink: S, unsent: VecDeque<Unsent>, now: Now) {
         let deadline_ms = now.mono_ms + LINGER_MS;
         self.lingering.insert(token, Lingering { sink, unsent, deadline_ms, finished: false });
-        self.flush_lingering(token, now);
     }
 
-    fn flush_lingering(&mut self, token: Token, now: Now) {
+    /// Writes what a connection that ended still has to say. Returns the events and bytes this handed over.
+    fn flush_lingering(&mut self, token: Token, now: Now) -> (u32, u64) {
+        let counters = &self.hub.inner.ports[self.index].counters;
+        let (mut events, mut total) = (0, 0);
         let Some(lingering) = self.lingering.get_mut(&token) else {
-            return;
+            return (events, total);
         };
-        while let Some(bytes) = lingering.unsent.front_mut() {
-            match lingering.sink.write_vectored(&[IoSlice::new(bytes)]) {
-                Ok(written) if written == bytes.len() => _ = lingering.unsent.pop_front(),
-                Ok(written) if written > 0 => {
-                    _ = Bytes::split_to(bytes, written);
-                    return;
-                }
-                Ok(_) => return,
-                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return,
+        while let Some(Unsent { bytes, events: completed }) = lingering.unsent.front_mut() {
+            let written = match lingering.sink.write_vectored(&[IoSlice::new(bytes)]) {
+                Ok(written) => written,
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => 0,
                 Err(_) => {
                     self.lingering.remove(&token);
-                    return;
+                    return (events, total);
                 }
+            };
+            total += written as u64;
+            counters.writes.add(1);
+            counters.bytes_sent.add(written as u64);
+            if written < bytes.len() {
+                _ = bytes.split_to(written);
+                return (events, total);
             }
+            events += *completed;
+            counters.events_sent.add(u64::from(*completed));
+            lingering.unsent.pop_front();
         }
         if !lingering.finished {
             lingering.finished = true;
@@ -479,6 +492,7 @@ impl<S: Sink> Shard<S> {
                 self.lingering.remove(&token);
             }
         }
+        (events, total)
     }
 
     // Timers

@@ -32,9 +32,9 @@ impl Wheel {
         if now_ms < self.due() {
             return None;
         }
-        // After a long pause (a suspended machine) one round is enough.
-        let behind = (now_ms - self.due()) / self.period_ms;
-        self.began_ms += behind * self.period_ms;
+        // After a long pause (a suspended machine) one round is enough, and it is a whole one.
+        let steps_due = ((now_ms - self.began_ms + 1) * self.buckets - 1) / self.period_ms;
+        self.passed = self.passed.max(steps_due.saturating_sub(self.buckets));
         let bucket = self.passed % self.buckets;
         self.passed += 1;
         Some((bucket as usize, self.buckets as usize))
@@ -57,6 +57,10 @@ mod tests {
         };
         assert_eq!(round(&mut wheel, 29_999).len(), 63);
         assert_eq!(round(&mut wheel, 30_000), [63]);
-        assert!(round(&mut wheel, 300_000_000).len() <= 64, "a pause does not repeat rounds");
+        for (round_number, pause_until) in [300_000_000, 300_041_000, 300_071_001].into_iter().enumerate() {
+            let mut buckets = round(&mut wheel, pause_until);
+            buckets.sort_unstable();
+            assert_eq!(buckets, (0..64).collect::<Vec<_>>(), "pause {round_number}: each once, none left out");
+        }
     }
 }

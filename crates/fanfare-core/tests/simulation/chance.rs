@@ -1,0 +1,302 @@
+//! Chance: from one number a whole run, its settings, its operations and their order.
+
+use super::model::{From, To, Trace, Who};
+use super::world::{Draw, World};
+use fanfare_core::limits::DATA_MAX;
+use fanfare_core::{Disconnect, HubConfig};
+use std::collections::BTreeSet;
+
+/// splitmix64.
+pub struct Chance(pub u64);
+
+impl Chance {
+    pub fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut word = self.0;
+        word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        word ^ (word >> 31)
+    }
+
+    pub fn below(&mut self, end: usize) -> usize {
+        (self.next() % end as u64) as usize
+    }
+
+    fn one_in(&mut self, count: usize) -> bool {
+        self.below(count) == 0
+    }
+
+    fn pick<T: Clone>(&mut self, from: &[T]) -> T {
+        from[self.below(from.len())].clone()
+    }
+
+    fn maybe(&mut self, end: usize) -> Option<u8> {
+        self.one_in(2).then(|| self.below(end) as u8)
+    }
+
+    fn seed(&mut self) -> [u64; 6] {
+        std::array::from_fn(|_| self.next())
+    }
+
+    fn config(&mut self) -> HubConfig {
+        HubConfig {
+            shards: 1 + self.below(3),
+            max_clients: self.pick(&[usize::MAX, usize::MAX, 6]),
+            ping_interval_ms: self.pick(&[1_000, 15_000, 30_000]),
+            client_timeout_ms: self.pick(&[20_000, 60_000]),
+            stall_timeout_ms: self.pick(&[5_000, 300_000]),
+            lifetime_ms: self.pick(&[None, None, Some(20_000)]),
+            log_bytes: self.pick(&[1, 8_192, 32_768, 1 << 20, 64 << 20]),
+            log_age_ms: self.pick(&[2_000, 600_000, 600_000]),
+            retry_ms: self.pick(&[(2_000, 6_000), (1, 1)]),
+        }
+    }
+
+    fn metadata(&mut self) -> Vec<(u8, u8)> {
+        (0..2).filter_map(|key| self.maybe(2).map(|value| (key, value))).collect()
+    }
+
+    fn who(&mut self) -> Who {
+        let topics: BTreeSet<u8> = (0..self.below(3)).map(|_| self.below(4) as u8).collect();
+        if self.one_in(6) {
+            return Who::default();
+        }
+        Who { user: self.maybe(4), session: self.maybe(4), topics, metadata: self.metadata() }
+    }
+
+    fn to(&mut self, world: &World) -> To {
+        let number = self.below(4) as u8;
+        match self.below(14) {
+            0..=2 => To::All,
+            3..=4 => To::User(number),
+            5 => To::Users((0..self.below(5)).map(|_| self.below(5) as u8).collect()),
+            6..=7 => To::Topic(number),
+            8 => To::Session(number),
+            9..=10 if !world.conns.is_empty() => {
+                let conn = self.below(world.conns.len());
+                if self.one_in(3) { To::Forged(forged(&world.trace.conns[conn].client_id)) } else { To::Client(conn) }
+            }
+            _ => {
+                let (user, session, metadata) = (self.maybe(4), self.maybe(4), self.metadata());
+                if user.is_none() && session.is_none() && metadata.is_empty() {
+                    return To::All;
+                }
+                To::Filter { user, session, metadata }
+            }
+        }
+    }
+
+    fn draw(&mut self, world: &World, serial: &mut usize) -> Draw {
+        *serial += 1;
+        let (to, serial) = (self.to(world), *serial);
+        let data = match self.below(6) {
+            0 => format!("{serial}\n\ndata: x\r\nid: 9\r: y\n"),
+            1 => format!("{{\"n\":{serial},\"pad\":\"{}\"}}", "ü".repeat(self.below(300))),
+            2 => format!(" {serial}"),
+            _ => format!("{{\"n\":{serial}}}"),
+        };
+        let mut draw = Draw::new(to, &data);
+        draw.event_type = self.pick(&["update", "message", "open: x", "grün"]).to_owned();
+        draw.own_id = self.one_in(5).then(|| self.pick(&["order-7", "1.a.b", "x"]).to_owned());
+        draw.retry = self.one_in(9).then(|| self.next() % 9_000);
+        draw.ephemeral = self.one_in(4);
+        draw
+    }
+
+    /// The last event id a client would send: after all its bytes, or cut somewhere before.
+    fn offered(&mut self, world: &World) -> From {
+        if world.conns.is_empty() || self.one_in(12) {
+            let cursor = world.hub.cursor();
+            let beyond = fanfare_core::Cursor { position: cursor.position + 1 + self.next() % 9, ..cursor };
+            let garbage = ["", "garbage", "1.zz.5", "42", "1.0.0~~"].map(str::to_owned);
+            let long = format!("{cursor}~{}", "x".repeat(600));
+            let mut all = garbage.to_vec();
+            all.extend([beyond.to_string(), long, cursor.to_string()]);
+            return From::After(self.pick(&all));
+        }
+        let conn = self.below(world.conns.len());
+        let pipe = world.conns[conn].pipe.lock().unwrap();
+        let bytes = if pipe.taken.is_empty() { &world.trace.conns[conn].bytes } else { &pipe.taken };
+        let seen = if self.one_in(2) { bytes.len() } else { self.below(bytes.len() + 1) };
+        let before = if let From::After(id) = &world.trace.conns[conn].from { id.as_str() } else { "" };
+        let id = crate::whatwg::read(&bytes[..seen], before).last_event_id;
+        if id.is_empty() { From::Live } else { From::After(id) }
+    }
+}
+
+/// The same slot and generation with another tag.
+pub fn forged(client_id: &str) -> String {
+    let last = if client_id.ends_with('a') { 'b' } else { 'a' };
+    format!("{}{last}", &client_id[..client_id.len() - 1])
+}
+
+/// How rough a run is.
+struct Mood {
+    stalls: bool,
+    floods: bool,
+    huge: bool,
+}
+
+/// A whole run.
+pub fn run(seed: u64) -> Trace {
+    let mut chance = Chance(seed.wrapping_mul(0x1000_0001));
+    let config = chance.config();
+    let mut world = World::new(config, chance.seed());
+    play(&mut chance, &mut world);
+    world.into_trace()
+}
+
+/// Plays into a world that a caller may look at when the engine panics.
+pub fn play(chance: &mut Chance, world: &mut World) {
+    let mood = Mood { stalls: !chance.one_in(3), floods: chance.one_in(3), huge: chance.one_in(60) };
+    let mut serial = 0;
+    for _ in 0..40 + chance.below(120) {
+        operate(chance, world, &mood, &mut serial);
+    }
+    if chance.one_in(3) {
+        world.settle();
+    }
+    world.converge();
+    match chance.below(6) {
+        0 => world.drain(Disconnect::Shutdown, 0),
+        1 => world.destroy(),
+        _ => {}
+    }
+    if world.closed {
+        world.publish(vec![chance.draw(world, &mut serial)]);
+    }
+    world.finish(chance.one_in(2));
+}
+
+fn operate(chance: &mut Chance, world: &mut World, mood: &Mood, serial: &mut usize) {
+    let owned: Vec<usize> = (0..world.conns.len()).filter(|conn| world.is_owned(*conn)).collect();
+    let conn = if owned.is_empty() { None } else { Some(chance.pick(&owned)) };
+    match (chance.below(100), conn) {
+        (0..=23, _) => world.publish(vec![chance.draw(world, serial)]),
+        (24..=27, _) => {
+            let draws = (0..chance.below(8) + 1).map(|_| chance.draw(world, serial)).collect();
+            world.publish(draws);
+        }
+        (28..=35, _) if owned.len() < 12 => {
+            let who = chance.who();
+            let from = match chance.below(8) {
+                0 => From::Earliest,
+                1 => From::Last(chance.next() % 12),
+                2..=4 => From::Live,
+                _ => chance.offered(world),
+            };
+            let comment = chance.one_in(5);
+            if let Some(conn) = world.connect(who, from, comment) {
+                if mood.stalls && chance.one_in(3) {
+                    let budget = chance.below(400);
+                    world.pipe(conn, &format!("begins with {budget} bytes"), |pipe| pipe.budget = budget);
+                }
+                if chance.one_in(3) {
+                    world.pipe(conn, "lingers", |pipe| pipe.lingers = true);
+                }
+                if chance.one_in(40) {
+                    world.trace.conns[conn].causes.push(Disconnect::Error);
+                    world.pipe(conn, "cannot be attached", |pipe| pipe.attach_fails = true);
+                }
+                if !chance.one_in(4) {
+                    world.attach(conn);
+                }
+            }
+        }
+        (36..=39, _) => {
+            // Also such as have ended meanwhile.
+            let late: Vec<usize> = (0..world.conns.len())
+                .filter(|conn| world.trace.conns[*conn].attached.is_none())
+                .filter(|conn| world.conns[*conn].hub == world.hub_number())
+                .collect();
+            if !late.is_empty() {
+                world.attach(chance.pick(&late));
+            }
+        }
+        (40..=45, Some(conn)) if mood.stalls => {
+            let budget = chance.below(300);
+            world.pipe(conn, &format!("takes {budget} bytes more"), |pipe| pipe.budget = budget);
+        }
+        (46..=54, Some(_)) if mood.stalls => {
+            let conn = chance.below(world.conns.len());
+            if world.conns[conn].hub == world.hub_number() {
+                let budget = if chance.one_in(2) { usize::MAX } else { chance.below(500) };
+                world.writable(conn, budget, chance.one_in(2));
+            }
+        }
+        (55..=57, Some(conn)) => {
+            world.trace.conns[conn].causes.extend([Disconnect::Gone, Disconnect::Error]);
+            match chance.below(4) {
+                0 => world.pipe(conn, "breaks when read", |pipe| pipe.read_fails = true),
+                1 => world.pipe(conn, "breaks when written", |pipe| pipe.write_fails = true),
+                _ => world.pipe(conn, "hangs up", |pipe| pipe.ended = true),
+            }
+            if chance.one_in(2) {
+                world.readable(conn, chance.one_in(2));
+            }
+        }
+        (58, Some(conn)) => {
+            let reason = chance.pick(&[Disconnect::Disconnected, Disconnect::Revoked, Disconnect::Token]);
+            world.close_client(conn, reason);
+        }
+        (59, _) => world.close_user(chance.below(4) as u8, Disconnect::Revoked),
+        (60..=73, _) => world.turn(chance.below(world.shards.len())),
+        (74..=81, _) => world.settle(),
+        (82..=85, _) => {
+            let ms = chance.pick(&[1, 20, 450, 1_000, 3_000]);
+            world.advance(ms);
+        }
+        (86, _) => {
+            let ms = chance.pick(&[10_000, 31_000, 200_000]);
+            world.advance(ms);
+        }
+        (87, Some(conn)) => {
+            let silent = chance.pick(&[None, Some(1_000), Some(30_000), Some(90_000)]);
+            world.unacknowledged(conn, silent);
+        }
+        (88..=89, _) if mood.floods => {
+            let hot = chance.to(world);
+            let count = chance.pick(&[30, 100, 400]);
+            let draws = (0..count).map(|_| flooding(&hot, serial, 120)).collect();
+            world.publish(draws);
+        }
+        (90, _) if mood.huge => {
+            // Beyond the window, sometimes beyond the inbox.
+            let hot = chance.to(world);
+            let count = chance.pick(&[20, 80]);
+            let draws = (0..count).map(|_| flooding(&hot, serial, DATA_MAX - 100)).collect();
+            world.publish(draws);
+        }
+        (91..=92, _) => {
+            let from = match chance.below(5) {
+                0 => From::Earliest,
+                1 => From::Last(chance.next() % 20),
+                2 => From::Live,
+                _ => chance.offered(world),
+            };
+            let who = chance.who();
+            let (records, bytes) = (chance.below(40), chance.below(4_000));
+            world.history(who, from, chance.one_in(4), records, bytes);
+        }
+        (93, _) => world.inspect(chance.below(5)),
+        (94..=96, _) => {
+            let draws = (0..chance.below(4) + 1).map(|_| chance.draw(world, serial)).collect();
+            world.publish_meanwhile(draws);
+        }
+        (97, Some(conn)) => world.close_meanwhile(conn, Disconnect::Token),
+        (98, _) if chance.one_in(4) => {
+            let config = chance.config();
+            world.restart(config, chance.seed());
+        }
+        (99, _) if chance.one_in(4) => {
+            let window = chance.pick(&[0, 50, 5_000]);
+            world.drain(Disconnect::Shutdown, window);
+        }
+        _ => {}
+    }
+}
+
+fn flooding(hot: &To, serial: &mut usize, size: usize) -> Draw {
+    *serial += 1;
+    Draw::new(hot.clone(), &format!("{serial} {}", "x".repeat(size)))
+}

@@ -1,0 +1,167 @@
+//! The simulated sink: takes as many bytes as it was told to, remembers them with the step in which they came,
+//! and notes what a shard must not do to it. In the middle of a write it can let other threads' work happen:
+//! a publish or a close that a real hub would see between two visits of one turn.
+
+use fanfare_core::{ClientId, Disconnect, Ending, Event, Hub, Input, Now, Receipt, Sink, Target, Token};
+use std::collections::VecDeque;
+use std::io::{self, IoSlice};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
+#[derive(Debug, Default)]
+pub struct Clock {
+    pub step: AtomicUsize,
+    pub ms: AtomicU64,
+}
+
+impl Clock {
+    pub fn now(&self) -> Now {
+        let mono_ms = self.ms.load(Ordering::Relaxed);
+        Now { mono_ms, wall_ms: 1_700_000_000_000 + mono_ms }
+    }
+
+    pub fn step(&self) -> usize {
+        self.step.load(Ordering::Relaxed)
+    }
+}
+
+/// Work of other threads, done during the next writes.
+pub enum Work {
+    Close(ClientId, Disconnect),
+    Publish(Vec<usize>, Vec<(Event, Target)>),
+}
+
+/// What came of it.
+pub enum Done {
+    Closed(ClientId, bool),
+    Published(Vec<usize>, Vec<Receipt>),
+}
+
+#[derive(Default)]
+pub struct Meanwhile {
+    pub hub: Option<Hub<SimSink>>,
+    pub planned: VecDeque<Work>,
+    pub done: Vec<Done>,
+}
+
+/// The two ends' shared state of one connection.
+#[derive(Debug, Default)]
+pub struct Pipe {
+    pub taken: Vec<u8>,
+    pub chunks: Vec<(usize, usize, u64)>,
+    pub stalls: Vec<(usize, u64)>,
+    /// Bytes it takes before it is full.
+    pub budget: usize,
+    /// It was full, and the shard was not told since that it takes more.
+    pub full: bool,
+    pub unacknowledged: Option<u64>,
+    pub ended: bool,
+    pub read_fails: bool,
+    pub write_fails: bool,
+    pub attach_fails: bool,
+    pub lingers: bool,
+    pub attached: bool,
+    pub finished: bool,
+    pub dropped: bool,
+    pub faults: Vec<String>,
+}
+
+pub struct SimSink {
+    pub pipe: Arc<Mutex<Pipe>>,
+    pub clock: Arc<Clock>,
+    pub meanwhile: Arc<Mutex<Meanwhile>>,
+}
+
+impl Drop for SimSink {
+    fn drop(&mut self) {
+        self.pipe.lock().unwrap().dropped = true;
+    }
+}
+
+impl SimSink {
+    fn let_others_work(&self) {
+        let mut meanwhile = self.meanwhile.lock().unwrap();
+        let Some(work) = meanwhile.planned.pop_front() else { return };
+        let hub = meanwhile.hub.clone().unwrap();
+        drop(meanwhile);
+        let done = match work {
+            Work::Close(client_id, reason) => Done::Closed(client_id, hub.close_client(client_id, reason)),
+            Work::Publish(numbers, events) => Done::Published(numbers, publish(&hub, &events, self.clock.now())),
+        };
+        self.meanwhile.lock().unwrap().done.push(done);
+    }
+}
+
+/// Publishes and returns what was answered; nothing if the hub is closed.
+pub fn publish(hub: &Hub<SimSink>, events: &[(Event, Target)], now: Now) -> Vec<Receipt> {
+    let receipts = Arc::new(Mutex::new(Vec::new()));
+    let drafts = events.iter().map(|(event, target)| hub.draft(event, target)).collect();
+    let answer = Arc::clone(&receipts);
+    hub.publish(drafts, now, Box::new(move |result| *answer.lock().unwrap() = result.unwrap_or_default()));
+    let receipts = std::mem::take(&mut *receipts.lock().unwrap());
+    receipts
+}
+
+impl Sink for SimSink {
+    fn attach(&mut self, _: Token) -> io::Result<()> {
+        let mut pipe = self.pipe.lock().unwrap();
+        if std::mem::replace(&mut pipe.attached, true) {
+            pipe.faults.push("attached twice".into());
+        }
+        if pipe.attach_fails { Err(io::ErrorKind::Other.into()) } else { Ok(()) }
+    }
+
+    fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.let_others_work();
+        let mut pipe = self.pipe.lock().unwrap();
+        if pipe.full {
+            pipe.faults.push("written although it was full and nobody said otherwise".into());
+        }
+        if pipe.finished {
+            pipe.faults.push("written after its end".into());
+        }
+        if pipe.write_fails {
+            return Err(io::ErrorKind::BrokenPipe.into());
+        }
+        let offered: usize = slices.iter().map(|slice| slice.len()).sum();
+        if offered == 0 {
+            pipe.faults.push("written nothing".into());
+        }
+        let mut room = pipe.budget.min(offered);
+        pipe.budget -= if pipe.budget == usize::MAX { 0 } else { room };
+        let (took, step, now_ms) = (room, self.clock.step(), self.clock.now().mono_ms);
+        for slice in slices {
+            let part = room.min(slice.len());
+            pipe.taken.extend_from_slice(&slice[..part]);
+            room -= part;
+        }
+        if took > 0 {
+            let total = pipe.taken.len();
+            pipe.chunks.push((step, total, now_ms));
+        }
+        if took < offered {
+            pipe.full = true;
+            pipe.stalls.push((step, now_ms));
+        }
+        if took == 0 { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(took) }
+    }
+
+    fn read_and_discard(&mut self) -> io::Result<Input> {
+        let pipe = self.pipe.lock().unwrap();
+        match (pipe.read_fails, pipe.ended) {
+            (true, _) => Err(io::ErrorKind::ConnectionReset.into()),
+            (_, true) => Ok(Input::Ended),
+            _ => Ok(Input::Open),
+        }
+    }
+
+    fn finish(&mut self) -> Ending {
+        let mut pipe = self.pipe.lock().unwrap();
+        pipe.finished = true;
+        if pipe.lingers { Ending::Linger } else { Ending::Done }
+    }
+
+    fn unacknowledged_ms(&mut self) -> Option<u64> {
+        self.pipe.lock().unwrap().unacknowledged
+    }
+}

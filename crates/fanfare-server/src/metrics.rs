@@ -1,0 +1,49 @@
+//! `/metrics`: the engine's numbers in the Prometheus text format.
+
+use fanfare::{EngineStats, SseManager};
+use std::fmt::Write as _;
+
+/// The content type of the text format.
+pub(crate) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+pub(crate) fn render(manager: &SseManager) -> String {
+    let EngineStats {
+        clients,
+        published,
+        refused,
+        log_records,
+        log_bytes,
+        events_sent,
+        bytes_sent,
+        writes,
+        pings_sent,
+        gaps,
+        lagged,
+        ..
+    } = manager.engine_stats();
+    let mut out = String::with_capacity(4_096);
+    let mut metric = |name: &str, kind: &str, help: &str, value: u64| {
+        // Writing to a string does not fail.
+        _ = write!(out, "# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}\n");
+    };
+    metric("fanfare_clients", "gauge", "Connections now.", clients as u64);
+    metric("fanfare_clients_max", "gauge", "Most connections at one time.", manager.config().max_clients as u64);
+    metric("fanfare_clients_refused_total", "counter", "Connections refused for want of room.", refused);
+    metric("fanfare_events_published_total", "counter", "Events published.", published);
+    metric("fanfare_events_sent_total", "counter", "Events handed to sockets, one per connection.", events_sent);
+    metric("fanfare_sent_bytes_total", "counter", "Bytes handed to sockets.", bytes_sent);
+    metric("fanfare_writes_total", "counter", "Writes to sockets.", writes);
+    metric("fanfare_pings_sent_total", "counter", "Heartbeats handed to sockets.", pings_sent);
+    metric("fanfare_gaps_total", "counter", "Gaps that open connections were told of.", gaps);
+    metric("fanfare_lagged_total", "counter", "Times a connection fell behind and went on from the history.", lagged);
+    metric("fanfare_history_events", "gauge", "Events in the history.", log_records as u64);
+    metric("fanfare_history_bytes", "gauge", "Bytes of the history, with its overhead.", log_bytes as u64);
+    let name = "fanfare_disconnects_total";
+    _ = write!(out, "# HELP {name} Ended connections by reason.\n# TYPE {name} counter\n");
+    for (reason, count) in manager.disconnects() {
+        _ = writeln!(out, "{name}{{reason=\"{reason}\"}} {count}");
+    }
+    let (name, version) = ("fanfare_build_info", env!("CARGO_PKG_VERSION"));
+    _ = write!(out, "# HELP {name} The version.\n# TYPE {name} gauge\n{name}{{version=\"{version}\"}} 1\n");
+    out
+}

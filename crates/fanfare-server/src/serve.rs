@@ -1,0 +1,272 @@
+//! `fanfare serve`: from options to a running server, and to its orderly end.
+
+use crate::auth::Token;
+use crate::cli::ServeOptions;
+use crate::metrics;
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::get;
+use fanfare::{SseConfig, SseManager};
+use http::{HeaderName, HeaderValue, Method, StatusCode, header};
+use std::error::Error;
+use std::io::IsTerminal as _;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tower_http::cors::{AllowOrigin, CorsLayer};
+use tracing_subscriber::filter::LevelFilter;
+
+/// Descriptors kept for listener, pollers, logs, and requests that are not streams: a part of all, within bounds.
+const RESERVE_PART: u64 = 20;
+const RESERVE_MIN: u64 = 32;
+const RESERVE_MAX: u64 = 1_024;
+/// Longest time a browser may remember the answer to a preflight.
+const PREFLIGHT_AGE: Duration = Duration::from_secs(3_600);
+
+pub(crate) fn run(options: ServeOptions) -> Result<(), Box<dyn Error>> {
+    start_logging(&options);
+    let descriptors = fanfare::raise_descriptor_limit();
+    let token = options.token.as_deref().filter(|token| !token.is_empty()).map(Token::new).transpose()?;
+    let local = options.listen.ip().is_loopback();
+    if !local && token.is_none() && !options.dangerously_allow_anyone {
+        return Err(format!(
+            "{} is reachable from outside, and without a token anyone could publish to everyone: set FANFARE_TOKEN, \
+             listen on 127.0.0.1, or pass --dangerously-allow-anyone",
+            options.listen
+        )
+        .into());
+    }
+    let cors = cors(&options.cors_origins)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let manager = SseManager::new(config(&options, descriptors))?;
+        let app = app(&manager, token.clone(), cors, local || options.demo);
+        let listener =
+            TcpListener::bind(options.listen).await.map_err(|error| Bind { address: options.listen, error })?;
+        let address = listener.local_addr()?;
+        let access = if token.is_some() { "token" } else { "open to everybody who reaches it" };
+        tracing::info!(
+            target: "fanfare",
+            %address,
+            max_clients = manager.config().max_clients,
+            descriptors = descriptors.unwrap_or_default(),
+            access,
+            "listening on http://{address}"
+        );
+        if local || options.demo {
+            tracing::info!(target: "fanfare", "demo page: http://{address}/sse-demo");
+        }
+        serve_until_stopped(listener, app, &manager, options.drain).await
+    })
+}
+
+fn start_logging(options: &ServeOptions) {
+    let level = match (options.quiet, options.verbose) {
+        (true, _) => LevelFilter::WARN,
+        (_, true) => LevelFilter::DEBUG,
+        _ => LevelFilter::INFO,
+    };
+    let builder = tracing_subscriber::fmt().with_max_level(level).with_writer(std::io::stderr);
+    if std::io::stderr().is_terminal() {
+        builder.with_ansi(std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())).init();
+    } else {
+        builder.json().flatten_event(true).init();
+    }
+}
+
+fn config(options: &ServeOptions, descriptors: Option<u64>) -> SseConfig {
+    let default = SseConfig::default();
+    let from_descriptors = descriptors.map(|limit| {
+        let reserve = (limit / RESERVE_PART).clamp(RESERVE_MIN, RESERVE_MAX).min(limit / 2);
+        usize::try_from(limit - reserve).unwrap_or(usize::MAX).max(1)
+    });
+    SseConfig {
+        ping_interval: options.ping_interval,
+        client_timeout: options.client_timeout,
+        max_clients: options.max_clients.or(from_descriptors).unwrap_or(default.max_clients),
+        enable_logging: !options.quiet,
+        stall_timeout: options.stall_timeout,
+        lifetime: options.lifetime,
+        history_bytes: options.history_size,
+        history_age: options.history_age,
+        shards: options.shards,
+        ..default
+    }
+}
+
+#[derive(Debug)]
+struct Bind {
+    address: std::net::SocketAddr,
+    error: std::io::Error,
+}
+
+impl std::fmt::Display for Bind {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "cannot listen on {}; is another server there? Choose another with --listen", self.address)
+    }
+}
+
+impl Error for Bind {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        Some(&self.error)
+    }
+}
+
+/// Exact origins, or any.
+fn cors(origins: &[String]) -> Result<Option<CorsLayer>, Box<dyn Error>> {
+    let origins: Vec<&str> = origins.iter().map(|origin| origin.trim()).filter(|origin| !origin.is_empty()).collect();
+    if origins.is_empty() {
+        return Ok(None);
+    }
+    let layer = CorsLayer::new()
+        .allow_methods([Method::GET, Method::POST, Method::DELETE])
+        .allow_headers([
+            HeaderName::from_static("last-event-id"),
+            header::AUTHORIZATION,
+            header::CONTENT_TYPE,
+            HeaderName::from_static("idempotency-key"),
+        ])
+        .expose_headers([header::RETRY_AFTER])
+        .max_age(PREFLIGHT_AGE);
+    if origins == ["*"] {
+        return Ok(Some(layer.allow_origin(AllowOrigin::any())));
+    }
+    let mut exact: Vec<HeaderValue> = Vec::with_capacity(origins.len());
+    for origin in origins {
+        let bad = || {
+            format!("--cors-origin {origin:?} is not an origin: write scheme://host or scheme://host:port, or * alone")
+        };
+        let (scheme, host) = origin.split_once("://").ok_or_else(bad)?;
+        let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || ".-:[]".contains(c);
+        if !matches!(scheme, "http" | "https") || host.is_empty() || !host.chars().all(plain) {
+            return Err(bad().into());
+        }
+        exact.push(origin.parse()?);
+    }
+    Ok(Some(layer.allow_origin(AllowOrigin::list(exact)).allow_credentials(true)))
+}
+
+#[derive(Clone)]
+struct AppState {
+    manager: SseManager,
+    token: Option<Token>,
+}
+
+fn app(manager: &SseManager, token: Option<Token>, cors: Option<CorsLayer>, demo: bool) -> Router {
+    let events = fanfare::router(manager.clone()).demo(demo);
+    let events = match token.clone() {
+        Some(token) => events.authorize(move |request| std::future::ready(token.check(&request))),
+        None => events.allow_all(),
+    };
+    let state = AppState { manager: manager.clone(), token };
+    let own = Router::new()
+        .route("/healthz", get(async || "ok\n"))
+        .route("/readyz", get(readyz))
+        .route("/metrics", get(metrics_text))
+        .fallback(not_found)
+        .with_state(state);
+    let app = own.merge(events);
+    match cors {
+        Some(cors) => app.layer(cors),
+        None => app,
+    }
+}
+
+async fn readyz(State(state): State<AppState>) -> Response {
+    if state.manager.is_closing() {
+        return (StatusCode::SERVICE_UNAVAILABLE, "draining\n").into_response();
+    }
+    "ready\n".into_response()
+}
+
+async fn metrics_text(State(state): State<AppState>, request: Request) -> Response {
+    if state.token.as_ref().is_some_and(|token| !token.is_in(request.headers())) {
+        return fanfare::Denied::unauthorized("send `Authorization: Bearer …` with the server's token").into_response();
+    }
+    ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], metrics::render(&state.manager)).into_response()
+}
+
+async fn not_found(request: Request) -> Response {
+    fanfare::not_found(format!(
+        "nothing is at this path; the stream is at /api/sse, not {:?}",
+        short(request.uri().path())
+    ))
+}
+
+fn short(text: &str) -> String {
+    text.chars().take(80).collect()
+}
+
+/// Serves until a signal, then drains; a second signal ends it at once.
+async fn serve_until_stopped(
+    listener: TcpListener,
+    app: Router,
+    manager: &SseManager,
+    window: Duration,
+) -> Result<(), Box<dyn Error>> {
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let server = fanfare::serve(listener, app).with_graceful_shutdown(async move {
+        // Dropped is stopped as well.
+        _ = stopped.await;
+    });
+    let mut server = tokio::spawn(server.into_future());
+    let mut signals = Signals::new()?;
+    tokio::select! {
+        ended = &mut server => return Ok(ended??),
+        () = signals.next() => {}
+    }
+    let clients = manager.engine_stats().clients;
+    tracing::info!(target: "fanfare", clients, window_ms = window.as_millis() as u64, "draining; a second signal exits at once");
+    tokio::select! {
+        () = manager.drain(window) => {}
+        () = signals.next() => {
+            tracing::warn!(target: "fanfare", "exiting without a drain");
+            return Ok(());
+        }
+    }
+    _ = stop.send(());
+    tokio::select! {
+        ended = &mut server => ended??,
+        () = signals.next() => {}
+    }
+    tracing::info!(target: "fanfare", "stopped");
+    Ok(())
+}
+
+/// SIGTERM and Ctrl-C.
+struct Signals {
+    #[cfg(unix)]
+    terminate: tokio::signal::unix::Signal,
+    #[cfg(unix)]
+    interrupt: tokio::signal::unix::Signal,
+}
+
+impl Signals {
+    #[cfg(unix)]
+    fn new() -> std::io::Result<Self> {
+        use tokio::signal::unix::{SignalKind, signal};
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    #[cfg(unix)]
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+
+    #[cfg(not(unix))]
+    #[expect(clippy::unnecessary_wraps, reason = "the other systems can fail")]
+    fn new() -> std::io::Result<Self> {
+        Ok(Self {})
+    }
+
+    #[cfg(not(unix))]
+    async fn next(&mut self) {
+        // Without Ctrl-C there is no signal to wait for.
+        if tokio::signal::ctrl_c().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+}

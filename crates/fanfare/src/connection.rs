@@ -1,0 +1,316 @@
+//! A connection as the application holds it: a response for a handler, or a stream of events to read in process.
+
+use crate::driver::EngineHub;
+use crate::error::ConnectError;
+use crate::manager::SseManager;
+use crate::transport::Transport;
+use crate::transport::pipe::{PipeReader, pipe};
+use axum::body::Body;
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use fanfare_core::limits::LAST_MAX;
+use fanfare_core::{
+    Cursor, Disconnect, Identity, Name, NameError, Parsed, Parser, ParserError, Registration, Start, Token,
+};
+use futures_core::Stream;
+use http::header::{self, HeaderMap, HeaderValue};
+use http_body::{Frame, SizeHint};
+use mio::Registry;
+use serde::Serialize;
+use std::collections::{BTreeMap, VecDeque};
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, ready};
+
+/// Who connects, and from where.
+///
+/// ```
+/// use fanfare::ConnectionOptions;
+/// let options = ConnectionOptions { user_id: Some("user123".into()), ..ConnectionOptions::default() };
+/// ```
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ConnectionOptions {
+    /// The user. Names and values here have 1–255 bytes and no control characters.
+    pub user_id: Option<String>,
+    /// The session: what the application says survives reconnects.
+    pub session_id: Option<String>,
+    /// What filters can match; at most 32 pairs.
+    pub metadata: BTreeMap<String, String>,
+    /// Topics to receive; at most 100.
+    pub topics: Vec<String>,
+    /// Where to begin: the last id that was seen, `earliest`, `latest` or `last:N` (N at most 10,000). An id that
+    /// means nothing here gives `reset`. `None` is now.
+    pub last_event_id: Option<String>,
+    /// How heartbeats look.
+    pub heartbeat: Heartbeat,
+}
+
+/// How heartbeats look.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Heartbeat {
+    /// Comments: fewer bytes, and no script sees them, so none can tell a dead connection from a quiet one.
+    Comment,
+    /// `ping` events, as in the seed's list of standard events.
+    #[default]
+    Event,
+}
+
+impl ConnectionOptions {
+    pub(crate) fn check(&self) -> Result<(Identity, Start, fanfare_core::ConnectionOptions), ConnectError> {
+        let mut identity = Identity::anonymous();
+        if let Some(user) = &self.user_id {
+            identity = identity.with_user(name("userId", user)?);
+        }
+        if let Some(session) = &self.session_id {
+            identity = identity.with_session(name("sessionId", session)?);
+        }
+        let topics: Result<Vec<Name>, ConnectError> = self.topics.iter().map(|topic| name("topic", topic)).collect();
+        identity = identity.with_topics(topics?).map_err(|error| invalid("topic", error))?;
+        let mut metadata = Vec::with_capacity(self.metadata.len());
+        for (key, value) in &self.metadata {
+            let shown = || key.chars().take(40).collect::<String>();
+            let key = Name::new(key).map_err(|error| invalid(shown(), error))?;
+            metadata.push((key, Name::new(value).map_err(|error: NameError| invalid(shown(), error))?));
+        }
+        identity = identity.with_metadata(metadata).map_err(|error| invalid("metadata", error))?;
+        let options = fanfare_core::ConnectionOptions { comment_heartbeat: self.heartbeat == Heartbeat::Comment };
+        Ok((identity, start(self.last_event_id.as_deref())?, options))
+    }
+}
+
+/// Where `lastEventId` says to begin.
+pub(crate) fn start(last_event_id: Option<&str>) -> Result<Start, ConnectError> {
+    Ok(match last_event_id {
+        None | Some("latest") => Start::Live,
+        Some("earliest") => Start::Earliest,
+        Some(text) => match text.strip_prefix("last:") {
+            Some(count) => {
+                let count = count.parse().ok().filter(|count| (1..=LAST_MAX).contains(count));
+                let detail = || format!("`last:N` takes a number from 1 to {LAST_MAX}");
+                Start::Last(count.ok_or_else(|| invalid("lastEventId", detail()))?)
+            }
+            None => Start::After(Cursor::parse(text)),
+        },
+    })
+}
+
+fn name(field: &'static str, text: &str) -> Result<Name, ConnectError> {
+    Name::new(text).map_err(|error| invalid(field, error))
+}
+
+fn invalid(field: impl Into<std::borrow::Cow<'static, str>>, detail: impl std::fmt::Display) -> ConnectError {
+    ConnectError::Invalid { field: field.into(), detail: detail.to_string() }
+}
+
+/// The data of `connected`.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Connected<'a> {
+    client_id: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    session_id: Option<&'a str>,
+    heartbeat_interval: u64,
+    resume: &'static str,
+}
+
+/// A registered connection that nobody has attached yet. Whoever takes it out attaches it, once.
+#[derive(Debug)]
+pub(crate) struct Unattached {
+    hub: EngineHub,
+    token: Token,
+    connected: Bytes,
+    registry: Arc<Registry>,
+}
+
+impl Unattached {
+    /// Hands a socket, taken out of hyper, to the shard. `head` goes before `connected`, in the same write.
+    pub(crate) fn attach_socket(mut self, stream: std::net::TcpStream, body: Body, mut head: Vec<u8>) {
+        head.extend_from_slice(&self.connected);
+        let socket = crate::transport::Socket::new(stream, Arc::clone(&self.registry), body);
+        self.hub.attach(self.token, Transport::Socket(socket), head.into());
+        self.forget();
+    }
+
+    fn attach_pipe(mut self) -> PipeReader {
+        let (writer, reader) = pipe(self.hub.clone(), self.token);
+        self.hub.attach(self.token, Transport::Pipe(writer), self.connected.clone());
+        self.forget();
+        reader
+    }
+
+    /// The connection has an owner now: dropping this is not its end.
+    fn forget(&mut self) {
+        self.token = Token(u64::MAX);
+    }
+}
+
+impl Drop for Unattached {
+    fn drop(&mut self) {
+        if self.token != Token(u64::MAX) {
+            self.hub.close(self.token, Disconnect::Unattached);
+        }
+    }
+}
+
+type Slot = Arc<Mutex<Option<Unattached>>>;
+
+/// Travels with the response, so that `serve` can take the connection over.
+#[derive(Debug, Clone)]
+pub(crate) struct Ticket {
+    slot: Slot,
+    /// What the untouched body shows as the lower bound of its size. A layer that replaces the data hides it.
+    pub(crate) marker: u64,
+}
+
+impl Ticket {
+    pub(crate) fn take(&self) -> Option<Unattached> {
+        take(&self.slot)
+    }
+}
+
+fn take(slot: &Slot) -> Option<Unattached> {
+    slot.lock().unwrap_or_else(PoisonError::into_inner).take()
+}
+
+/// A registered connection.
+///
+/// As a response it is an event stream with the heads that proxies need. As a [`Stream`] it yields the events that
+/// this connection receives, `connected` first, control events included. Dropped before either, it is gone.
+#[derive(Debug)]
+pub struct Connection {
+    client_id: String,
+    resume: &'static str,
+    marker: u64,
+    body: ConnectionBody,
+    parser: Parser,
+    parsed: Vec<Parsed>,
+    ready: VecDeque<Parsed>,
+}
+
+/// Most bytes of one event that the in-process stream keeps: what the largest data becomes on the wire, and more.
+const STREAM_EVENT_MAX: usize = 16 * fanfare_core::limits::DATA_MAX;
+
+impl Connection {
+    pub(crate) fn new(manager: &SseManager, registration: &Registration, identity: &Identity) -> Self {
+        let client_id = registration.client_id.to_string();
+        let data = serde_json::to_string(&Connected {
+            client_id: &client_id,
+            user_id: identity.user().map(Name::as_str),
+            session_id: identity.session().map(Name::as_str),
+            heartbeat_interval: crate::config::millis(manager.config().ping_interval),
+            resume: registration.resume.as_str(),
+        })
+        .unwrap_or_default();
+        let token = registration.token();
+        let inner = &manager.inner;
+        let thread = &inner.threads[registration.client_id.shard(inner.threads.len())];
+        let unattached = Unattached {
+            hub: inner.hub.clone(),
+            token,
+            connected: registration.connected_frame(&data),
+            registry: Arc::clone(&thread.registry),
+        };
+        // 1 to 255, unlike any other body of unknown length, which says 0.
+        let marker = 1 + u64::from(registration.retry_ms) % 255;
+        Self {
+            client_id,
+            resume: registration.resume.as_str(),
+            marker,
+            body: ConnectionBody { slot: Arc::new(Mutex::new(Some(unattached))), reader: None, marker },
+            parser: Parser::new(STREAM_EVENT_MAX),
+            parsed: Vec::new(),
+            ready: VecDeque::new(),
+        }
+    }
+
+    /// Its name: what [`SseManager::send_to_client`] takes. It dies with the connection.
+    pub fn client_id(&self) -> &str {
+        &self.client_id
+    }
+
+    /// The verdict on its start: `live`, `resumed`, `gap` or `reset`.
+    pub fn resume(&self) -> &'static str {
+        self.resume
+    }
+}
+
+impl IntoResponse for Connection {
+    fn into_response(self) -> Response {
+        let ticket = Ticket { slot: Arc::clone(&self.body.slot), marker: self.marker };
+        let mut response = Response::new(Body::new(self.body));
+        *response.headers_mut() = stream_headers();
+        response.extensions_mut().insert(ticket);
+        response
+    }
+}
+
+/// The head of every event stream: no cache keeps it, no proxy holds it back or recodes it.
+pub(crate) fn stream_headers() -> HeaderMap {
+    let mut headers = HeaderMap::with_capacity(8);
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store, no-transform"));
+    headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
+    headers.insert(header::VARY, HeaderValue::from_static("accept, accept-encoding, origin"));
+    headers
+}
+
+impl Stream for Connection {
+    type Item = Result<Parsed, ParserError>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        loop {
+            if let Some(event) = self.ready.pop_front() {
+                return Poll::Ready(Some(Ok(event)));
+            }
+            let Some(bytes) = ready!(self.body.poll_bytes(context)) else { return Poll::Ready(None) };
+            let this = &mut *self;
+            if let Err(error) = this.parser.feed(&bytes, &mut this.parsed) {
+                return Poll::Ready(Some(Err(error)));
+            }
+            this.ready.extend(this.parsed.drain(..));
+        }
+    }
+}
+
+/// The body of the response. Polled by an HTTP server that is not ours, it attaches itself as a pipe.
+#[derive(Debug)]
+struct ConnectionBody {
+    slot: Slot,
+    reader: Option<PipeReader>,
+    marker: u64,
+}
+
+impl ConnectionBody {
+    fn poll_bytes(&mut self, context: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        if self.reader.is_none() {
+            self.reader = take(&self.slot).map(Unattached::attach_pipe);
+        }
+        match &self.reader {
+            Some(reader) => reader.poll_take(context),
+            // Taken over by `serve`, which does not poll it.
+            None => Poll::Ready(None),
+        }
+    }
+}
+
+impl http_body::Body for ConnectionBody {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        self.poll_bytes(context).map(|bytes| bytes.map(|bytes| Ok(Frame::data(bytes))))
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let mut hint = SizeHint::new();
+        hint.set_lower(self.marker);
+        hint
+    }
+}

@@ -1,0 +1,77 @@
+//! What can go wrong, one type for each operation.
+
+use std::borrow::Cow;
+use std::fmt::Display;
+
+/// Why an event was not sent. Nothing was published then.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SendError {
+    /// The manager was destroyed.
+    #[error("the manager is closed")]
+    Closed,
+    /// Something about the event or its target is not allowed; `pointer` says what, as a JSON pointer into the
+    /// event as it would be published over HTTP.
+    #[error("{pointer}: {detail}")]
+    Invalid {
+        /// Where.
+        pointer: Cow<'static, str>,
+        /// What, and what to do.
+        detail: String,
+    },
+    /// Something is larger than its limit.
+    #[error("{pointer}: {detail}")]
+    TooLarge {
+        /// Where.
+        pointer: Cow<'static, str>,
+        /// What, and the limit.
+        detail: String,
+    },
+}
+
+impl SendError {
+    pub(crate) fn invalid(pointer: impl Into<Cow<'static, str>>, detail: impl Display) -> Self {
+        Self::Invalid { pointer: pointer.into(), detail: detail.to_string() }
+    }
+}
+
+/// Why a connection was not created.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConnectError {
+    /// `max_clients` is reached. Browsers must hear of it in a stream (they give up on any other status for good):
+    /// turn this error into a response with [`ConnectError::into_response_for`].
+    #[error("all {0} places for clients are taken")]
+    Capacity(usize),
+    /// The manager drains or is destroyed.
+    #[error("the manager is closing")]
+    Closing,
+    /// Something about the identity is not allowed.
+    #[error("{field}: {detail}")]
+    Invalid {
+        /// The option, by its name in the query string.
+        field: Cow<'static, str>,
+        /// What, and what to do.
+        detail: String,
+    },
+}
+
+/// Why a manager could not be made.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// [`crate::initialize_sse`] was called, or one of the free functions was used, before.
+    #[error("the process-wide manager exists already; call initialize_sse once, before anything is sent")]
+    AlreadyInitialized,
+    /// A setting does not make sense.
+    #[error("{setting}: {detail}")]
+    Invalid {
+        /// Its name.
+        setting: &'static str,
+        /// Why, and what to do.
+        detail: String,
+    },
+    /// The system gave no poller, thread or random number.
+    #[error("the system refused what a manager needs")]
+    System(#[from] std::io::Error),
+}

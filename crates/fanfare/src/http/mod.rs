@@ -1,0 +1,213 @@
+//! The HTTP interface: a router for any axum application.
+
+mod access;
+mod demo;
+mod json;
+mod notify;
+mod page;
+mod problem;
+mod publish;
+mod reads;
+mod subscribe;
+
+pub use access::{Access, AccessRequest, Action, Denied};
+
+use crate::manager::SseManager;
+use access::Policy;
+use axum::Router;
+use axum::body::Body;
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::{delete, get, post};
+use bytes::Bytes;
+use http::request::Parts;
+use http::{HeaderValue, header};
+use problem::Problem;
+use publish::Format;
+use serde::Serialize;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Largest request body, in bytes.
+pub const BODY_MAX: usize = 1 << 20;
+/// Longest URL, in bytes.
+pub const URL_MAX: usize = 8 * 1024;
+/// Longest time a request's body may take.
+const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+
+#[derive(Clone)]
+struct RouterState {
+    manager: SseManager,
+    policy: Policy,
+    base_path: Arc<str>,
+    demo: bool,
+}
+
+/// The endpoints of a manager, on their way into an axum application.
+///
+/// Turn it into a [`Router`] with `into()`, or hand it to [`Router::merge`] or [`crate::serve`] as it is.
+///
+/// Unless the application says otherwise, only subscribing is open, to anybody who asks, under any name; everything
+/// that reveals or changes something answers 403. Give [`SseRouter::authorize`], or say [`SseRouter::allow_all`].
+///
+/// ```
+/// use fanfare::{Access, Action, Denied, SseConfig, SseManager};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let manager = SseManager::new(SseConfig::default())?;
+/// let events = fanfare::router(manager.clone()).authorize(|request| async move {
+///     match request.action {
+///         Action::Subscribe => Ok(Access::allow()),
+///         _ => Err(Denied::forbidden("not from outside")),
+///     }
+/// });
+/// let app = axum::Router::new().merge(events);
+/// # let _: axum::Router = app;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct SseRouter {
+    state: RouterState,
+}
+
+impl std::fmt::Debug for SseRouter {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("SseRouter").field("base_path", &self.state.base_path).finish_non_exhaustive()
+    }
+}
+
+/// Makes the endpoints of a manager, under `/api/sse`.
+pub fn router(manager: SseManager) -> SseRouter {
+    SseRouter {
+        state: RouterState { manager, policy: Policy::SubscribeOnly, base_path: "/api/sse".into(), demo: true },
+    }
+}
+
+impl SseRouter {
+    /// Puts the endpoints under another path, such as `/events`. Default `/api/sse`.
+    ///
+    /// # Panics
+    ///
+    /// If the path does not begin with `/`, ends with one, or has characters that a path of axum's treats specially.
+    pub fn base_path(mut self, path: &str) -> Self {
+        let plain = |c: char| c.is_ascii_alphanumeric() || "/-_.~".contains(c);
+        assert!(
+            path.len() > 1 && path.starts_with('/') && !path.ends_with('/') && path.chars().all(plain),
+            "a base path is like /api/sse, not {path:?}"
+        );
+        self.state.base_path = path.into();
+        self
+    }
+
+    /// Opens every endpoint to everybody. For development, or where something in front decides.
+    pub fn allow_all(mut self) -> Self {
+        self.state.policy = Policy::AllowAll;
+        self
+    }
+
+    /// Asks `hook` about every request: it turns the request into a permission, with an identity if it likes, or into
+    /// a refusal.
+    pub fn authorize<F, A>(mut self, hook: F) -> Self
+    where
+        F: Fn(AccessRequest) -> A + Send + Sync + 'static,
+        A: Future<Output = Result<Access, Denied>> + Send + 'static,
+    {
+        self.state.policy = Policy::hook(hook);
+        self
+    }
+
+    /// Leaves out the demo page and its endpoint, or puts them in. Default true; the endpoint still asks the hook.
+    pub fn demo(mut self, demo: bool) -> Self {
+        self.state.demo = demo;
+        self
+    }
+
+    /// The finished router.
+    pub fn into_router(self) -> Router {
+        let base = Arc::clone(&self.state.base_path);
+        let path = |rest: &str| format!("{base}{rest}");
+        let mut router = Router::new()
+            .route(&path(""), get(subscribe::subscribe))
+            .route(&path("/stats"), get(reads::stats))
+            .route(&path("/cursor"), get(reads::cursor))
+            .route(&path("/events"), get(reads::events))
+            .route(&path("/publish"), post(publish::publish))
+            .route(&path("/notify/{helper}"), post(notify::notify))
+            .route(&path("/clients"), get(reads::clients))
+            .route(&path("/clients/{client_id}"), delete(reads::disconnect_client))
+            .route(&path("/users/{user_id}"), delete(reads::disconnect_user))
+            .route(&path("/openapi.json"), get(page::openapi));
+        if self.state.demo {
+            router = router.route(&path("/demo"), post(demo::demo)).route("/sse-demo", get(page::demo_page));
+        }
+        router
+            .method_not_allowed_fallback(async || Problem::method_not_allowed("see the `allow` header for what does"))
+            .with_state(self.state)
+    }
+}
+
+impl From<SseRouter> for Router {
+    fn from(router: SseRouter) -> Self {
+        router.into_router()
+    }
+}
+
+fn check_uri(parts: &Parts) -> Result<(), Problem> {
+    let len = parts.uri.path_and_query().map_or(0, |path| path.as_str().len());
+    if len > URL_MAX {
+        return Err(Problem::uri_too_long(format!("the URL has {len} bytes, more than {URL_MAX}")));
+    }
+    Ok(())
+}
+
+/// Reads a body whose type is one of those we know.
+async fn read_body(parts: &Parts, body: Body) -> Result<(Format, Bytes), Problem> {
+    check_uri(parts)?;
+    let content_type = parts.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let essence = content_type.unwrap_or_default().split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    let format = match essence.as_str() {
+        "application/json" => Format::Json,
+        "application/x-ndjson" | "application/ndjson" | "application/jsonl" => Format::Ndjson,
+        _ => {
+            let given = content_type.map_or_else(|| "none".to_owned(), |given| format!("{given:?}"));
+            return Err(Problem::unsupported(format!(
+                "send `content-type: application/json`, or application/x-ndjson for many events; given was {given}"
+            ))
+            .at("#/header/Content-Type"));
+        }
+    };
+    let too_large = || Problem::too_large(format!("the body has more than {BODY_MAX} bytes"));
+    let announced = parts.headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
+    if announced.is_some_and(|len: u64| len > BODY_MAX as u64) {
+        return Err(too_large());
+    }
+    let read = tokio::time::timeout(BODY_TIMEOUT, axum::body::to_bytes(body, BODY_MAX));
+    match read.await {
+        Ok(Ok(bytes)) => Ok((format, bytes)),
+        Err(_) => Err(Problem::timeout(format!("the body took more than {} s", BODY_TIMEOUT.as_secs()))),
+        Ok(Err(error)) => {
+            let mut source: Option<&dyn std::error::Error> = Some(&error);
+            while let Some(error) = source {
+                if error.to_string().contains("length limit exceeded") {
+                    return Err(too_large());
+                }
+                source = error.source();
+            }
+            Err(Problem::bad_request("the body could not be read to its end"))
+        }
+    }
+}
+
+fn json_response(answer: &impl Serialize) -> Result<Response, Problem> {
+    let body = serde_json::to_vec(answer).map_err(|error| Problem::unavailable(error.to_string()))?;
+    let headers = [
+        (header::CONTENT_TYPE, HeaderValue::from_static("application/json")),
+        (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
+    ];
+    Ok((headers, body).into_response())
+}
+
+/// A problem document with status 404, for an application's own fallback.
+pub fn not_found(detail: impl Into<String>) -> Response {
+    Problem::not_found(detail).into_response()
+}

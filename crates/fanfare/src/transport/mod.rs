@@ -1,0 +1,54 @@
+//! What the engine's connections are written to: a socket of our own, or a pipe to somebody else's HTTP body.
+
+pub(crate) mod pipe;
+mod socket;
+
+use fanfare_core::{Ending, Input, Sink, Token};
+use pipe::PipeWriter;
+pub(crate) use socket::Socket;
+use std::io::{self, IoSlice};
+
+/// Both transports, without a virtual call.
+#[derive(Debug)]
+pub(crate) enum Transport {
+    Pipe(PipeWriter),
+    Socket(Socket),
+}
+
+impl Sink for Transport {
+    fn attach(&mut self, token: Token) -> io::Result<()> {
+        match self {
+            Self::Pipe(_) => Ok(()),
+            Self::Socket(socket) => socket.attach(token),
+        }
+    }
+
+    fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        match self {
+            Self::Pipe(pipe) => pipe.write_vectored(slices),
+            Self::Socket(socket) => socket.write_vectored(slices),
+        }
+    }
+
+    fn read_and_discard(&mut self) -> io::Result<Input> {
+        match self {
+            Self::Pipe(_) => Ok(Input::Open),
+            Self::Socket(socket) => socket.read_and_discard(),
+        }
+    }
+
+    fn finish(&mut self) -> Ending {
+        match self {
+            Self::Pipe(pipe) => pipe.finish(),
+            Self::Socket(socket) => socket.finish(),
+        }
+    }
+
+    fn unacknowledged_ms(&mut self) -> Option<u64> {
+        match self {
+            // Whoever drains the pipe owns the transport, and finds out that its peer is dead.
+            Self::Pipe(_) => None,
+            Self::Socket(socket) => socket.unacknowledged_ms(),
+        }
+    }
+}
