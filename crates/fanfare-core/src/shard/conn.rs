@@ -49,7 +49,7 @@ pub(super) struct Flags {
     pub(super) in_bulk: bool,
     pub(super) ping_due: bool,
     pub(super) comment_heartbeat: bool,
-    /// A resumed connection hears a ping as soon as it has caught up.
+    /// A resumed connection hears a ping as soon as it has caught up; set until it has.
     pub(super) ping_when_clean: bool,
 }
 

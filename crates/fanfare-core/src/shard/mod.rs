@@ -359,8 +359,12 @@ impl<S: Sink> Shard<S> {
             Progress::Clean
         };
         let mut conn = Conn::new(generation, progress, options, now.mono_ms);
-        conn.flags.ping_when_clean = resumes && progress != Progress::Clean;
+        conn.flags.ping_when_clean = resumes;
         conn.flags.ping_due = resumes && progress == Progress::Clean;
+        if self.conns.len() == 0 {
+            self.pings.restart(now.mono_ms);
+            self.checks.restart(now.mono_ms);
+        }
         let local = self.local(slot);
         self.conns.insert(local, conn);
         if let Some(drain) = &mut self.drain {

@@ -89,7 +89,11 @@ impl<S: Sink> Shard<S> {
             conn.unsent = Some(Box::new(Unsent { bytes: frame.slice(written.bytes..), events: 0 }));
         }
         if written.bytes > 0 {
+            conn.flags.ping_when_clean = false;
             self.port().counters.pings_sent.add(1);
+        } else {
+            // Nothing of it went out, so it is due still.
+            conn.flags.ping_due = true;
         }
         self.count(local, written.bytes, 0);
         Ok(())
@@ -125,7 +129,7 @@ impl<S: Sink> Shard<S> {
             events += settle_window(conn, slot, from, rest, &self.window);
         }
         if conn.progress == Progress::Clean {
-            after_catching_up(conn);
+            after_catching_up(conn, written.bytes > 0);
         }
         self.count(local, written.bytes, events);
         Ok(())
@@ -197,7 +201,7 @@ impl<S: Sink> Shard<S> {
         }
         conn.progress = if reached >= applied { Progress::Clean } else { Progress::Lagging { position: reached } };
         if conn.progress == Progress::Clean {
-            after_catching_up(conn);
+            after_catching_up(conn, written.bytes > 0);
         }
         self.port().counters.gaps.add(gaps);
         self.count(local, written.bytes, events);
@@ -289,7 +293,7 @@ fn move_to<S>(conn: &mut Conn<S>, next: u64, window: &Window) {
     };
 }
 
-/// A connection that just became clean: it has heard something, or is owed its first ping.
-fn after_catching_up<S>(conn: &mut Conn<S>) {
-    conn.flags.ping_due = core::mem::take(&mut conn.flags.ping_when_clean);
+/// A connection that just became clean: it is owed its first ping, or if it heard something no ping is due now.
+fn after_catching_up<S>(conn: &mut Conn<S>, heard: bool) {
+    conn.flags.ping_due = conn.flags.ping_when_clean || (conn.flags.ping_due && !heard);
 }

@@ -22,6 +22,11 @@ impl Wheel {
         Self { buckets, period_ms, began_ms: now_ms, passed: 0 }
     }
 
+    /// Begins anew: after a time without anybody to go round for.
+    pub(super) fn restart(&mut self, now_ms: u64) {
+        *self = Self::new(self.period_ms, now_ms);
+    }
+
     /// When the next bucket is due.
     pub(super) fn due(&self) -> u64 {
         self.began_ms + (self.passed + 1) * self.period_ms / self.buckets

@@ -288,7 +288,7 @@ fn operate(chance: &mut Chance, world: &mut World, mood: &Mood, serial: &mut usi
             let config = chance.config();
             world.restart(config, chance.seed());
         }
-        (99, _) if chance.one_in(4) => {
+        (99, _) if chance.one_in(8) => {
             let window = chance.pick(&[0, 50, 5_000]);
             world.drain(Disconnect::Shutdown, window);
         }

@@ -197,8 +197,8 @@ pub struct Conn {
     /// What the driver did to it that may end it.
     pub causes: Vec<Disconnect>,
     pub max_unacknowledged: u64,
-    /// Alive, attached and drained at the end of the run.
-    pub converged: bool,
+    /// Alive, attached and drained when this was the tail.
+    pub converged: Option<u64>,
     /// What the sink saw the shard do that it must not.
     pub faults: Vec<String>,
 }

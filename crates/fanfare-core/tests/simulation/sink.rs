@@ -115,7 +115,8 @@ impl Sink for SimSink {
         self.let_others_work();
         let mut pipe = self.pipe.lock().unwrap();
         if pipe.full {
-            pipe.faults.push("written although it was full and nobody said otherwise".into());
+            let step = self.clock.step();
+            pipe.faults.push(format!("step {step}: written although it was full and nobody said otherwise"));
         }
         if pipe.finished {
             pipe.faults.push("written after its end".into());

@@ -107,8 +107,8 @@ pub fn check(trace: &Trace, number: usize, say: &mut impl FnMut(&'static str, St
             say(rule, format!("{text}; block {index} of {}", stream.blocks.len()));
         }
     }
-    if conn.converged {
-        if let Some(text) = reader.missing(u64::MAX) {
+    if let Some(tail) = conn.converged {
+        if let Some(text) = reader.missing(tail) {
             say("loss", format!("{text}, though it has caught up"));
         }
         if stream.rest != conn.bytes.len() && conn.closed.is_none_or(|closed| closed.taken != conn.bytes.len()) {
@@ -286,7 +286,7 @@ fn planned_end(conn: &Conn, stream: &whatwg::Stream, say: &mut impl FnMut(&'stat
         return;
     };
     let broken = conn.causes.iter().any(|cause| matches!(cause, Disconnect::Gone | Disconnect::Error));
-    let late = conn.attached.is_some_and(|step| step >= closed.step);
+    let late = conn.attached.is_some_and(|step| step >= conn.gone.unwrap_or(closed.step));
     let told = closed.reason.reconnect().is_some();
     match reason {
         Some(reason) if reason != closed.reason.as_str() && !(late || conn.attached.is_none()) => {

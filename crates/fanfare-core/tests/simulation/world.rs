@@ -297,7 +297,7 @@ impl World {
         self.begin(|| format!("connect {number} from {from:?} as {who:?}"));
         let options = ConnectionOptions { comment_heartbeat };
         let result = self.hub.register(&who.identity(), start(&from), options, self.clock.now());
-        self.enforced = true;
+        self.enforced = result.is_ok();
         let hub = self.hub_number();
         let open = (0..self.conns.len()).filter(|conn| self.is_open(*conn)).count();
         let room = open < self.trace.hubs[hub].config.max_clients;
@@ -340,7 +340,7 @@ impl World {
             closed: None,
             causes: Vec::new(),
             max_unacknowledged: 0,
-            converged: false,
+            converged: None,
             faults: Vec::new(),
         });
         self.by_client.insert(registration.client_id, number);
@@ -657,7 +657,7 @@ impl World {
         self.settle();
         for conn in 0..self.conns.len() {
             if self.is_open(conn) && !self.conns[conn].pipe.lock().unwrap().full {
-                self.trace.conns[conn].converged = true;
+                self.trace.conns[conn].converged = Some(self.hub.cursor().position);
             }
         }
     }
