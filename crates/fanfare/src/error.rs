@@ -33,6 +33,21 @@ impl SendError {
     pub(crate) fn invalid(pointer: impl Into<Cow<'static, str>>, detail: impl Display) -> Self {
         Self::Invalid { pointer: pointer.into(), detail: detail.to_string() }
     }
+
+    /// Where the fault is, without a metadata name at the pointer's end: for the log, which never quotes an event.
+    pub(crate) fn place(&self) -> &str {
+        const METADATA: &str = "/to/filter/metadata";
+        match self {
+            Self::Closed => "",
+            Self::Invalid { pointer, .. } | Self::TooLarge { pointer, .. } => {
+                if pointer.starts_with(METADATA) {
+                    METADATA
+                } else {
+                    pointer
+                }
+            }
+        }
+    }
 }
 
 /// Why a connection was not created.

@@ -333,7 +333,8 @@ impl SseManager {
         for (index, (event, target)) in events.iter().enumerate() {
             let draft = event.check().and_then(|event| Ok(self.inner.hub.draft(&event, &target.check()?)));
             drafts.push(draft.map_err(|error| {
-                tracing::warn!(target: "fanfare", %error, "event refused");
+                // The place only: the detail, which the caller gets, may quote the event.
+                tracing::warn!(target: "fanfare", pointer = error.place(), "event refused");
                 if list { error.at(index) } else { error }
             })?);
         }

@@ -224,8 +224,14 @@ async fn connection(
         return Ok(());
     }
     #[cfg(feature = "http2")]
-    if first.starts_with(b"PRI") {
-        return http2(stream, peer, app, admission, stopped).await;
+    {
+        let http2 = tokio::select! {
+            http2 = begins_http2(&stream, first, received) => http2?,
+            _ = stopped.changed() => return Ok(()),
+        };
+        if http2 {
+            return self::http2(stream, peer, app, admission, stopped).await;
+        }
     }
     let io = Arc::new(Mutex::new(Io { stream: Some(stream), flushed: false }));
     let exchange = SharedExchange::default();
@@ -296,6 +302,24 @@ async fn call(
     // Never closed, so always granted.
     let _permit = admission.acquire().await;
     app.oneshot(request.map(Body::new)).await
+}
+
+/// Whether a connection begins with the preface of HTTP/2, which may come in pieces.
+#[cfg(feature = "http2")]
+async fn begins_http2(stream: &TcpStream, mut first: [u8; 4], mut received: usize) -> io::Result<bool> {
+    /// No request of HTTP/1 begins like this.
+    const PREFACE: &[u8] = b"PRI ";
+    /// Time between two looks: a socket whose bytes were only looked at stays readable, so there is no wake-up.
+    const PAUSE: Duration = Duration::from_millis(10);
+    let deadline = tokio::time::Instant::now() + HEAD_TIMEOUT;
+    while received < PREFACE.len() && PREFACE.starts_with(&first[..received]) {
+        if tokio::time::Instant::now() >= deadline {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        tokio::time::sleep(PAUSE).await;
+        received = stream.peek(&mut first).await?;
+    }
+    Ok(first == PREFACE)
 }
 
 #[cfg(feature = "http2")]

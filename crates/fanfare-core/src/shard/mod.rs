@@ -89,6 +89,8 @@ pub struct Shard<S> {
     checks: Wheel,
     drain: Option<Drain>,
     lingering: BTreeMap<Token, Lingering<S>>,
+    /// Ends that came before the response, to be told when it comes: the reason, and when it is forgotten.
+    untold: BTreeMap<Token, (Disconnect, u64)>,
     heartbeat: Heartbeat,
     random: Random,
     closed: Vec<Closed>,
@@ -118,6 +120,7 @@ impl<S: Sink> Shard<S> {
             checks,
             drain: None,
             lingering: BTreeMap::new(),
+            untold: BTreeMap::new(),
             heartbeat: Heartbeat::default(),
             random,
             closed: Vec::new(),
@@ -377,8 +380,10 @@ impl<S: Sink> Shard<S> {
         let attached = sink.attach(token).is_ok();
         let Some(conn) = self.conn(token) else {
             // Ended between its registration and its response: the planned end is all there is to say.
+            let untold = self.untold.remove(&token);
             if attached {
-                let reason = if self.drain.is_some() { Disconnect::Shutdown } else { Disconnect::Disconnected };
+                // A response that came too late is a sign of overload: the client shall come back.
+                let reason = untold.map_or(Disconnect::Capacity, |(reason, _)| reason);
                 let unsent = [greeting, self.closing_frame(reason, None)].map(|bytes| Unsent { bytes, events: 0 });
                 self.linger(token, sink, unsent.into(), now);
                 _ = self.flush_lingering(token, now);
@@ -424,6 +429,9 @@ impl<S: Sink> Shard<S> {
         self.hub.forget(token);
         self.port().counters.disconnects[reason.index()].add(1);
         let (mut events, mut bytes) = (conn.events, conn.bytes);
+        if told && conn.sink.is_none() {
+            self.untold.insert(token, (reason, now.mono_ms + ATTACH_TIMEOUT_MS));
+        }
         if let Some(sink) = conn.sink.filter(|_| told) {
             let position = match conn.progress {
                 Progress::Clean => Some(self.applied),
@@ -525,6 +533,7 @@ impl<S: Sink> Shard<S> {
             }
         }
         while let Some((first, step)) = self.checks.turn(now.mono_ms) {
+            self.untold.retain(|_, (_, until_ms)| *until_ms > now.mono_ms);
             for local in (first..self.conns.end()).step_by(step) {
                 if let Some(reason) = self.check(local, now) {
                     let slot = self.slot(local);

@@ -199,7 +199,9 @@ impl<S: Sink> Shard<S> {
                 events += event;
             }
         }
-        conn.progress = if reached >= applied { Progress::Clean } else { Progress::Lagging { position: reached } };
+        // It may be beyond `applied`: where the log has dropped what this shard has yet to hear of, the gap reaches
+        // that far. It is clean only once the shard is there too, or what is in the inbox would come behind the gap.
+        conn.progress = if reached == applied { Progress::Clean } else { Progress::Lagging { position: reached } };
         if conn.progress == Progress::Clean {
             after_catching_up(conn, written.bytes > 0);
         }

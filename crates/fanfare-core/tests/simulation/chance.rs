@@ -96,7 +96,7 @@ impl Chance {
             _ => format!("{{\"n\":{serial}}}"),
         };
         let mut draw = Draw::new(to, &data);
-        draw.event_type = self.pick(&["update", "message", "open: x", "grün"]).to_owned();
+        self.pick(&["update", "message", "open: x", "grün"]).clone_into(&mut draw.event_type);
         draw.own_id = self.one_in(5).then(|| self.pick(&["order-7", "1.a.b", "x"]).to_owned());
         draw.retry = self.one_in(9).then(|| self.next() % 9_000);
         draw.ephemeral = self.one_in(4);
@@ -148,7 +148,8 @@ pub fn run(seed: u64) -> Trace {
 
 /// Plays into a world that a caller may look at when the engine panics.
 pub fn play(chance: &mut Chance, world: &mut World) {
-    let mood = Mood { stalls: !chance.one_in(3), floods: chance.one_in(3), huge: chance.one_in(60) };
+    let huge = chance.one_in(40);
+    let mood = Mood { stalls: huge || !chance.one_in(3), floods: chance.one_in(3), huge };
     let mut serial = 0;
     for _ in 0..40 + chance.below(120) {
         operate(chance, world, &mood, &mut serial);
@@ -174,7 +175,7 @@ fn operate(chance: &mut Chance, world: &mut World, mood: &Mood, serial: &mut usi
     match (chance.below(100), conn) {
         (0..=23, _) => world.publish(vec![chance.draw(world, serial)]),
         (24..=27, _) => {
-            let draws = (0..chance.below(8) + 1).map(|_| chance.draw(world, serial)).collect();
+            let draws = (0..=chance.below(7)).map(|_| chance.draw(world, serial)).collect();
             world.publish(draws);
         }
         (28..=35, _) if owned.len() < 12 => {
@@ -188,7 +189,8 @@ fn operate(chance: &mut Chance, world: &mut World, mood: &Mood, serial: &mut usi
             let comment = chance.one_in(5);
             if let Some(conn) = world.connect(who, from, comment) {
                 if mood.stalls && chance.one_in(3) {
-                    let budget = chance.below(400);
+                    // Also room for the greeting and not one byte more.
+                    let budget = if chance.one_in(3) { world.greeting(conn).len() } else { chance.below(400) };
                     world.pipe(conn, &format!("begins with {budget} bytes"), |pipe| pipe.budget = budget);
                 }
                 if chance.one_in(3) {
@@ -254,17 +256,17 @@ fn operate(chance: &mut Chance, world: &mut World, mood: &Mood, serial: &mut usi
             let silent = chance.pick(&[None, Some(1_000), Some(30_000), Some(90_000)]);
             world.unacknowledged(conn, silent);
         }
+        (88..=90, _) if mood.huge => {
+            // Beyond the window, sometimes beyond the inbox.
+            let hot = if chance.one_in(2) { To::All } else { chance.to(world) };
+            let count = chance.pick(&[20, 20, 80]);
+            let draws = (0..count).map(|_| flooding(&hot, serial, DATA_MAX - 100)).collect();
+            world.publish(draws);
+        }
         (88..=89, _) if mood.floods => {
             let hot = chance.to(world);
             let count = chance.pick(&[30, 100, 400]);
             let draws = (0..count).map(|_| flooding(&hot, serial, 120)).collect();
-            world.publish(draws);
-        }
-        (90, _) if mood.huge => {
-            // Beyond the window, sometimes beyond the inbox.
-            let hot = chance.to(world);
-            let count = chance.pick(&[20, 80]);
-            let draws = (0..count).map(|_| flooding(&hot, serial, DATA_MAX - 100)).collect();
             world.publish(draws);
         }
         (91..=92, _) => {
@@ -280,7 +282,7 @@ fn operate(chance: &mut Chance, world: &mut World, mood: &Mood, serial: &mut usi
         }
         (93, _) => world.inspect(chance.below(5)),
         (94..=96, _) => {
-            let draws = (0..chance.below(4) + 1).map(|_| chance.draw(world, serial)).collect();
+            let draws = (0..=chance.below(3)).map(|_| chance.draw(world, serial)).collect();
             world.publish_meanwhile(draws);
         }
         (97, Some(conn)) => world.close_meanwhile(conn, Disconnect::Token),

@@ -137,13 +137,13 @@ fn retention(trace: &Trace, say: &mut impl FnMut(&'static str, String)) {
         if mark.floor > before.floor {
             let newest = records().find(|event| event.position == mark.floor);
             let old = newest.is_some_and(|event| mark.now_ms - event.at_ms > config.log_age_ms);
-            let added: usize = records().filter(|event| event.step == step).map(Published::cost_max).sum();
+            let added: usize = records().filter(|event| event.step == step).map(|event| event.cost_max).sum();
             if !old && before.bytes + added <= config.log_bytes {
                 say("retention", format!("step {step} dropped {} within the bounds: {mark:?}", mark.floor));
             }
         }
         if mark.enforced {
-            let largest = records().map(Published::cost_max).max().unwrap_or(0);
+            let largest = records().map(|event| event.cost_max).max().unwrap_or(0);
             let segment = (config.log_bytes / 128).clamp(4_096, 1 << 20) + largest;
             if mark.bytes > config.log_bytes.max(segment) {
                 say("retention", format!("step {step}: {} bytes kept", mark.bytes));
@@ -257,8 +257,9 @@ fn ending(trace: &Trace, conn: &Conn, say: &mut impl FnMut(&'static str, String)
     let config = &trace.hubs[conn.hub].config;
     let since = conn.heard_ms.unwrap_or(u64::MAX);
     if let Some(lifetime) = config.lifetime_ms {
-        let late = lifetime * 11 / 10 + 7_600;
-        for calm in conn.calms.iter().filter(|calm| calm.at_ms.saturating_sub(since) > late) {
+        // A tenth either way, and then the next check of one that is attached.
+        let by = since.saturating_add(lifetime * 11 / 10).max(conn.attached_ms).saturating_add(7_600);
+        for calm in conn.calms.iter().filter(|calm| calm.at_ms > by) {
             say("lifetime", format!("lives on in step {}, {} ms old of {lifetime}", calm.step, calm.at_ms - since));
         }
     }
@@ -300,11 +301,12 @@ fn totals(trace: &Trace, say: &mut impl FnMut(&'static str, String)) {
             pings += sent.pings;
             open += u64::from(sent.rest);
             // What a stalled sink takes after the end is counted, but the end was told before.
-            let knew = |closed: &Closed| closed.taken == conn.bytes.len() && conn.stalls.is_empty();
-            if let Some(closed) = conn.closed.filter(knew) {
-                if (u64::from(closed.events), closed.bytes) != (sent.events, conn.bytes.len() as u64) {
-                    say("stats", format!("{closed:?} but {} events in {} bytes", sent.events, conn.bytes.len()));
-                }
+            let knew = |closed: &Closed| closed.taken == conn.bytes.len() && conn.stalls.is_empty() && closed.bytes > 0;
+            let sums = (sent.events, conn.bytes.len() as u64);
+            if let Some(closed) = conn.closed.filter(knew)
+                && (u64::from(closed.events), closed.bytes) != sums
+            {
+                say("stats", format!("{closed:?}, but events and bytes are {sums:?}"));
             }
         }
         if (stats.events_sent, stats.bytes_sent) != (events, bytes) {

@@ -122,6 +122,8 @@ pub struct Published {
     pub ephemeral: bool,
     /// Handed in while a shard was in the middle of a write.
     pub meanwhile: bool,
+    /// More bytes than it can cost in a log.
+    pub cost_max: usize,
     /// The receipt.
     pub id: Option<String>,
     pub clients: usize,
@@ -132,13 +134,6 @@ pub struct Published {
 impl Published {
     pub fn durable(&self) -> bool {
         !self.ephemeral && !self.to.is_nobody()
-    }
-
-    /// More bytes than it can cost in a log.
-    pub fn cost_max(&self) -> usize {
-        let lines = self.data.split(['\r', '\n']).count();
-        let keys = if let To::Users(users) = &self.to { users.len() } else { 6 };
-        900 + self.data.len() + self.event_type.len() + 7 * lines + 48 * keys
     }
 }
 
@@ -185,6 +180,7 @@ pub struct Conn {
     pub heard_ms: Option<u64>,
     /// When it got its sink.
     pub attached: Option<usize>,
+    pub attached_ms: u64,
     /// The step in which it stopped being counted.
     pub gone: Option<usize>,
     /// What its sink took, and how much of it by which step.

@@ -6,7 +6,7 @@ use fanfare_core::{ClientId, Disconnect, Ending, Event, Hub, Input, Now, Receipt
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, mpsc};
 
 #[derive(Debug, Default)]
 pub struct Clock {
@@ -46,6 +46,7 @@ pub struct Meanwhile {
 
 /// The two ends' shared state of one connection.
 #[derive(Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts")]
 pub struct Pipe {
     pub taken: Vec<u8>,
     pub chunks: Vec<(usize, usize, u64)>,
@@ -54,6 +55,8 @@ pub struct Pipe {
     pub budget: usize,
     /// It was full, and the shard was not told since that it takes more.
     pub full: bool,
+    /// How often the shard was told, as far as it may not have heard of it yet.
+    pub told: usize,
     pub unacknowledged: Option<u64>,
     pub ended: bool,
     pub read_fails: bool,
@@ -94,12 +97,10 @@ impl SimSink {
 
 /// Publishes and returns what was answered; nothing if the hub is closed.
 pub fn publish(hub: &Hub<SimSink>, events: &[(Event, Target)], now: Now) -> Vec<Receipt> {
-    let receipts = Arc::new(Mutex::new(Vec::new()));
+    let (sender, answers) = mpsc::channel();
     let drafts = events.iter().map(|(event, target)| hub.draft(event, target)).collect();
-    let answer = Arc::clone(&receipts);
-    hub.publish(drafts, now, Box::new(move |result| *answer.lock().unwrap() = result.unwrap_or_default()));
-    let receipts = std::mem::take(&mut *receipts.lock().unwrap());
-    receipts
+    hub.publish(drafts, now, Box::new(move |answer| sender.send(answer).unwrap()));
+    answers.try_recv().unwrap().unwrap_or_default()
 }
 
 impl Sink for SimSink {
@@ -114,7 +115,9 @@ impl Sink for SimSink {
     fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         self.let_others_work();
         let mut pipe = self.pipe.lock().unwrap();
-        if pipe.full {
+        if pipe.full && pipe.told > 0 {
+            pipe.told -= 1;
+        } else if pipe.full {
             let step = self.clock.step();
             pipe.faults.push(format!("step {step}: written although it was full and nobody said otherwise"));
         }

@@ -158,7 +158,9 @@ impl Reader<'_> {
                 let sound = match (&block.data, &kind) {
                     (None, _) => self.conn.comment_heartbeat && block.comments == 1 && block.event.is_empty(),
                     (Some(data), Kind::Ping) => {
-                        !self.conn.comment_heartbeat && data.starts_with(r#"{"timestamp":1700000"#)
+                        let made = self.conn.chunks.iter().find(|(_, total, _)| *total > block.start);
+                        let wall_ms = made.map_or(0, |(.., at_ms)| 1_700_000_000_000 + at_ms);
+                        !self.conn.comment_heartbeat && *data == format!(r#"{{"timestamp":{wall_ms}}}"#)
                     }
                     (Some(data), _) => data.starts_with(r#"{"reason":""#) && block.retry.is_some(),
                 };
@@ -249,7 +251,7 @@ fn pings(trace: &Trace, conn: &Conn, blocks: &[Block], say: &mut impl FnMut(&'st
     }
     for calm in &conn.calms {
         let heard = conn.chunks.iter().rev().find(|(_, total, _)| *total <= calm.taken);
-        if heard.is_none_or(|(.., at_ms)| calm.at_ms - at_ms > interval + 25) {
+        if heard.is_none_or(|(.., at_ms)| calm.at_ms.saturating_sub(*at_ms) > interval + 25) {
             say("heartbeat", format!("heard last at {heard:?}, and it is {} ms in step {}", calm.at_ms, calm.step));
         }
     }
@@ -288,16 +290,15 @@ fn planned_end(conn: &Conn, stream: &whatwg::Stream, say: &mut impl FnMut(&'stat
     let broken = conn.causes.iter().any(|cause| matches!(cause, Disconnect::Gone | Disconnect::Error));
     let late = conn.attached.is_some_and(|step| step >= conn.gone.unwrap_or(closed.step));
     let told = closed.reason.reconnect().is_some();
-    match reason {
-        Some(reason) if reason != closed.reason.as_str() && !(late || conn.attached.is_none()) => {
-            say("closing", format!("{reason} is told and {closed:?}"));
-        }
-        Some(_) if !told && !late => say("closing", format!("it is told, and {closed:?}")),
-        None if told && conn.attached.is_some_and(|step| step < closed.step) && conn.stalls.is_empty() && !broken => {
-            if !conn.bytes.is_empty() {
-                say("closing", format!("{closed:?} is not told"));
-            }
-        }
-        _ => {}
+    let right = match reason {
+        // A response that came after the end, but not for one of the planned reasons, was too late.
+        Some("capacity") => late && !told,
+        Some(reason) => told && reason == closed.reason.as_str(),
+        None => !told || late || broken || conn.attached.is_none() || !conn.stalls.is_empty(),
+    };
+    // Of an end long ago nobody knows the reason any more.
+    let forgotten = late && conn.attached_ms.saturating_sub(closed.at_ms) >= 30_000;
+    if !right && !forgotten {
+        say("closing", format!("{reason:?} is told, and {closed:?}"));
     }
 }

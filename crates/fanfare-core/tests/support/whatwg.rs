@@ -30,6 +30,8 @@ pub struct Stream {
     pub blocks: Vec<Block>,
     /// The last event id: what a reconnect offers.
     pub last_event_id: String,
+    /// The reconnection time in force; a `retry` counts at once.
+    pub retry: Option<u64>,
     /// Where the unfinished block begins, which is discarded at the end of the stream.
     pub rest: usize,
 }
@@ -70,14 +72,15 @@ pub fn read(bytes: &[u8], last_event_id: &str) -> Stream {
             None => (line.as_str(), ""),
         };
         match field {
-            "event" => block.event = value.to_owned(),
+            "event" => value.clone_into(&mut block.event),
             "data" => data.extend([value, "\n"]),
             "id" if !value.contains('\0') => {
-                id_buffer = value.to_owned();
+                value.clone_into(&mut id_buffer);
                 block.id = Some(value.to_owned());
             }
             "retry" if !value.is_empty() && value.chars().all(|c| c.is_ascii_digit()) => {
                 block.retry = Some(value.parse().unwrap_or(u64::MAX));
+                stream.retry = block.retry;
             }
             _ => {}
         }

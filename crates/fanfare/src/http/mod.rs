@@ -16,6 +16,8 @@ use crate::manager::SseManager;
 use access::Policy;
 use axum::Router;
 use axum::body::Body;
+use axum::extract::rejection::PathRejection;
+use axum::extract::{OriginalUri, Path};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{delete, get, post};
 use bytes::Bytes;
@@ -153,11 +155,19 @@ impl From<SseRouter> for Router {
 }
 
 fn check_uri(parts: &Parts) -> Result<(), Problem> {
-    let len = parts.uri.path_and_query().map_or(0, |path| path.as_str().len());
+    // Where the application nests the endpoints, the request's own URI has lost its front.
+    let uri = parts.extensions.get::<OriginalUri>().map_or(&parts.uri, |original| &original.0);
+    let len = uri.path_and_query().map_or(0, |path| path.as_str().len());
     if len > URL_MAX {
         return Err(Problem::uri_too_long(format!("the URL has {len} bytes, more than {URL_MAX}")));
     }
     Ok(())
+}
+
+/// A part of the path that was taken as text, which bytes that are no UTF-8 cannot be.
+fn path_part(part: Result<Path<String>, PathRejection>) -> Result<String, Problem> {
+    let part = part.map(|Path(part)| part);
+    part.map_err(|_| Problem::bad_request("the path is not valid UTF-8 once it is decoded").at("#/path"))
 }
 
 /// Reads a body whose type is one of those we know.

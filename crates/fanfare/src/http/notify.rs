@@ -4,9 +4,10 @@ use super::access::Action;
 use super::json::{Object, kind, parse};
 use super::problem::{Fault, Problem};
 use super::publish::{Format, send};
-use super::{RouterState, json_response, read_body};
+use super::{RouterState, check_uri, json_response, path_part, read_body};
 use crate::helpers::{self, Activity, ChangeType, JobResult, Level, MetricValue, Outgoing, Severity};
 use crate::target::Target;
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
 use axum::response::Response;
 use serde_json::value::RawValue;
@@ -29,11 +30,13 @@ pub(super) const HELPERS: &[&str] = &[
 
 pub(super) async fn notify(
     State(state): State<RouterState>,
-    Path(helper): Path<String>,
+    helper: Result<Path<String>, PathRejection>,
     request: Request,
 ) -> Result<Response, Problem> {
     let (parts, body) = request.into_parts();
     state.policy.check(Action::Publish, &parts, None).await?;
+    check_uri(&parts)?;
+    let helper = path_part(helper)?;
     if !HELPERS.contains(&helper.as_str()) {
         let shown: String = helper.chars().take(40).collect();
         let detail = format!("there is no helper {shown:?}; there are {}", HELPERS.join(", "));

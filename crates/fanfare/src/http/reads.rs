@@ -3,7 +3,8 @@
 use super::access::Action;
 use super::problem::{Problem, query_pointer};
 use super::subscribe::{pairs, read_options, with_identity};
-use super::{RouterState, check_uri, json_response};
+use super::{RouterState, check_uri, json_response, path_part};
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
 use axum::response::{IntoResponse as _, Response};
 use fanfare_core::{Name, Parser};
@@ -75,6 +76,7 @@ pub(super) async fn cursor(State(state): State<RouterState>, request: Request) -
         id: String,
     }
     let (parts, _) = request.into_parts();
+    check_uri(&parts)?;
     state.policy.check(Action::Cursor, &parts, None).await?;
     known_parameters(parts.uri.query().unwrap_or_default(), &[])?;
     json_response(&Answer { id: state.manager.cursor() })
@@ -189,11 +191,13 @@ pub(super) async fn clients(State(state): State<RouterState>, request: Request) 
 
 pub(super) async fn disconnect_client(
     State(state): State<RouterState>,
-    Path(client_id): Path<String>,
+    client_id: Result<Path<String>, PathRejection>,
     request: Request,
 ) -> Result<Response, Problem> {
     let (parts, _) = request.into_parts();
+    check_uri(&parts)?;
     state.policy.check(Action::Disconnect, &parts, None).await?;
+    let client_id = path_part(client_id)?;
     if state.manager.disconnect_client(&client_id) {
         Ok(StatusCode::NO_CONTENT.into_response())
     } else {
@@ -203,7 +207,7 @@ pub(super) async fn disconnect_client(
 
 pub(super) async fn disconnect_user(
     State(state): State<RouterState>,
-    Path(user_id): Path<String>,
+    user_id: Result<Path<String>, PathRejection>,
     request: Request,
 ) -> Result<Response, Problem> {
     #[derive(Serialize)]
@@ -211,7 +215,9 @@ pub(super) async fn disconnect_user(
         disconnected: usize,
     }
     let (parts, _) = request.into_parts();
+    check_uri(&parts)?;
     state.policy.check(Action::Disconnect, &parts, None).await?;
+    let user_id = path_part(user_id)?;
     Name::new(&user_id).map_err(|error| Problem::invalid(format!("userId {error}")).at("#/path/userId"))?;
     json_response(&Answer { disconnected: state.manager.disconnect_user(&user_id) })
 }

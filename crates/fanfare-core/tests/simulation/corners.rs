@@ -1,0 +1,62 @@
+//! Where histories have been: a simulation that never gets into a corner says nothing of it.
+
+use super::model::Trace;
+use fanfare_core::{Disconnect, Resume};
+
+/// The corners that count.
+pub const CORNERS: [&str; 16] = [
+    "gap on a stream",
+    "gap in a verdict",
+    "reset",
+    "resumed",
+    "fell out of a window",
+    "dropped by the log",
+    "a frame was cut",
+    "comment heartbeat",
+    "late response",
+    "closing without a cursor",
+    "dead",
+    "slow",
+    "lifetime",
+    "unattached",
+    "an inbox may have run over",
+    "ephemeral delivered",
+];
+
+/// Counts the corners one run was in.
+pub fn count(trace: &Trace, counts: &mut [u64; CORNERS.len()]) {
+    let mut seen = |corner: &str, times: u64| {
+        let number = CORNERS.iter().position(|known| *known == corner).unwrap();
+        counts[number] += times;
+    };
+    for hub in trace.hubs.iter().filter_map(|hub| hub.stats.as_ref()) {
+        seen("gap on a stream", hub.gaps);
+        seen("fell out of a window", hub.lagged);
+    }
+    seen("dropped by the log", u64::from(trace.marks.iter().any(|mark| mark.floor > 0)));
+    seen("an inbox may have run over", trace.overflows.len() as u64);
+    for conn in &trace.conns {
+        match conn.verdict.resume {
+            Resume::Gap => seen("gap in a verdict", 1),
+            Resume::Reset => seen("reset", 1),
+            Resume::Resumed => seen("resumed", 1),
+            Resume::Live => {}
+        }
+        match conn.closed.map(|closed| closed.reason) {
+            Some(Disconnect::Dead) => seen("dead", 1),
+            Some(Disconnect::Slow) => seen("slow", 1),
+            Some(Disconnect::Lifetime) => seen("lifetime", 1),
+            Some(Disconnect::Unattached) => seen("unattached", 1),
+            _ => {}
+        }
+        let blocks = crate::whatwg::read(&conn.bytes, "").blocks;
+        let cut = conn.chunks.iter().any(|(_, total, _)| !blocks.iter().any(|block| block.end == *total));
+        seen("a frame was cut", u64::from(cut));
+        seen("late response", u64::from(!conn.bytes.is_empty() && conn.attached >= conn.gone));
+        for block in &blocks {
+            seen("comment heartbeat", u64::from(block.data.is_none()));
+            seen("closing without a cursor", u64::from(block.event == "$closing" && block.id.is_none()));
+            seen("ephemeral delivered", u64::from(block.id.as_ref().is_some_and(|id| id.contains("~~"))));
+        }
+    }
+}
