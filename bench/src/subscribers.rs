@@ -36,7 +36,9 @@ pub(crate) fn run(address: &str, clients: usize) -> Result<(), AnyError> {
         }
     }
     // Whatever came while connecting does not count.
-    subscribers.iter_mut().for_each(|subscriber| subscriber.events = 0);
+    for subscriber in &mut subscribers {
+        subscriber.events = 0;
+    }
     println!("connected");
     for line in std::io::stdin().lines() {
         let line = line?;
@@ -73,7 +75,7 @@ fn connect(address: SocketAddr, number: usize, poll: &Poll) -> Result<Subscriber
 fn poll_once(poll: &mut Poll, events: &mut Events, subscribers: &mut [Subscriber]) -> Result<usize, AnyError> {
     let mut counted = 0;
     poll.poll(events, None)?;
-    let mut buffer = [0; 64 * 1024];
+    let mut buffer = [0; 16 * 1024];
     for event in events.iter() {
         let subscriber = &mut subscribers[event.token().0];
         loop {

@@ -109,11 +109,9 @@ impl Directory {
         self.per_shard[shard] as usize
     }
 
-    pub(crate) fn mean_age(&self, now: u64) -> f64 {
-        if self.len == 0 {
-            return 0.0;
-        }
-        (u128::from(now) * self.len as u128).saturating_sub(self.connected_at_sum) as f64 / self.len as f64
+    pub(crate) fn mean_age(&self, now: u64) -> u64 {
+        let sum = (u128::from(now) * self.len as u128).saturating_sub(self.connected_at_sum);
+        sum.checked_div(self.len as u128).unwrap_or(0) as u64
     }
 
     fn slot(&self, slot: u32) -> Option<&Slot> {
@@ -192,15 +190,12 @@ impl Directory {
         text.extend_from_slice(name.as_bytes());
         text.extend_from_slice(value.as_bytes());
         let entry = Some(Entry { key, text: text.into(), posting: Posting::One(slot) });
-        let number = match self.free_entries.pop() {
-            Some(number) => {
-                self.entries[number as usize] = entry;
-                number
-            }
-            None => {
-                self.entries.push(entry);
-                (self.entries.len() - 1) as u32
-            }
+        let number = if let Some(number) = self.free_entries.pop() {
+            self.entries[number as usize] = entry;
+            number
+        } else {
+            self.entries.push(entry);
+            (self.entries.len() - 1) as u32
         };
         let entries = &self.entries;
         self.by_key.insert_unique(key.word(), number, |number| {

@@ -266,10 +266,10 @@ pub(crate) struct Port<S> {
 
 impl<S> Port<S> {
     fn wake_if_asleep(&self) {
-        if self.inbox.claim_wake() {
-            if let Some(wake) = self.wake.get() {
-                wake();
-            }
+        if self.inbox.claim_wake()
+            && let Some(wake) = self.wake.get()
+        {
+            wake();
         }
     }
 }
@@ -673,6 +673,11 @@ impl<S> Hub<S> {
         keys.sort_unstable();
         let progress = if from < limit.upto { guarded.log.read(keys, from, limit, out) } else { from };
         Some((loss, progress))
+    }
+
+    /// Drops what is too old, also where nobody publishes or connects.
+    pub(crate) fn expire(&self, now: Now) {
+        self.lock().log.enforce(now.mono_ms);
     }
 
     pub(crate) fn cursor_at(&self, position: u64) -> Cursor {

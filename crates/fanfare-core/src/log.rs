@@ -61,11 +61,11 @@ impl DroppedKeys {
             self.oldest.remove(&(before, key));
         }
         self.oldest.insert((position, key));
-        if self.last.len() > DROPPED_KEYS_MAX {
-            if let Some((position, key)) = self.oldest.pop_first() {
-                self.last.remove(&key);
-                self.forgotten = self.forgotten.max(position);
-            }
+        if self.last.len() > DROPPED_KEYS_MAX
+            && let Some((position, key)) = self.oldest.pop_first()
+        {
+            self.last.remove(&key);
+            self.forgotten = self.forgotten.max(position);
         }
     }
 

@@ -10,7 +10,7 @@ pub struct Stats {
     /// Connections registered now.
     pub clients: usize,
     /// Mean age of those connections in milliseconds, 0 if there are none.
-    pub mean_age_ms: f64,
+    pub mean_age_ms: u64,
     /// Events published.
     pub published: u64,
     /// When the last event was published, Unix milliseconds.

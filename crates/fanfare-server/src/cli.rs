@@ -31,7 +31,7 @@ pub(crate) struct ServeOptions {
     #[arg(long, env = "FANFARE_TOKEN", hide_env_values = true, value_name = "TOKEN")]
     pub(crate) token: Option<String>,
 
-    /// Origin whose pages may connect, such as https://app.example.com; `*` is any, without credentials (repeatable)
+    /// Origin whose pages may connect, such as <https://app.example.com>; `*` is any, without credentials (repeatable)
     #[arg(long = "cors-origin", env = "FANFARE_CORS_ORIGIN", value_delimiter = ',', value_name = "ORIGIN")]
     pub(crate) cors_origins: Vec<String>,
 

@@ -86,10 +86,10 @@ impl Known {
             if self.by_key.len() < keys_max.max(1) && now_ms.saturating_sub(*began_ms) <= age_max_ms {
                 break;
             }
-            if let Some((began_ms, key)) = self.order.pop_front() {
-                if self.by_key.get(&key).is_some_and(|entry| entry.began_ms == began_ms) {
-                    self.by_key.remove(&key);
-                }
+            if let Some((began_ms, key)) = self.order.pop_front()
+                && self.by_key.get(&key).is_some_and(|entry| entry.began_ms == began_ms)
+            {
+                self.by_key.remove(&key);
             }
         }
     }

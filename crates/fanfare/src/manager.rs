@@ -394,7 +394,7 @@ impl SseManager {
         SseStats {
             total_clients: stats.clients,
             clients_by_user: users.into_iter().collect(),
-            average_connection_duration: stats.mean_age_ms.round() as u64,
+            average_connection_duration: stats.mean_age_ms,
             total_events_sent: stats.events_sent,
             last_event_time: stats.last_event_at,
             clients_by_user_truncated: truncated,

@@ -45,7 +45,7 @@ const REQUESTS_MAX: usize = 1_024;
 const BACKLOG: i32 = 4_096;
 /// Bytes the kernel keeps unsent for a connection before it says it is full.
 #[cfg(target_os = "linux")]
-const NOTSENT_LOWAT: u32 = 16 * 1024;
+const NOTSENT_LOWAT: i32 = 16 * 1024;
 /// Pause after the system refused another descriptor: whoever leaves makes room.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// A storm is this many streams since the heap was last trimmed.
@@ -271,10 +271,10 @@ async fn connection(
             return Poll::Ready(done.map(|()| None));
         }
         // Flushed in this very poll, so no earlier answer is left unsent in hyper.
-        if lock(&io).flushed {
-            if let Some(response) = lock(&exchange).stream.take() {
-                return Poll::Ready(Ok(Some(response)));
-            }
+        if lock(&io).flushed
+            && let Some(response) = lock(&exchange).stream.take()
+        {
+            return Poll::Ready(Ok(Some(response)));
         }
         Poll::Pending
     })

@@ -33,8 +33,8 @@ mod linux {
 
     /// Bounds what the kernel buffers unsent for each connection accepted from a listener, which they inherit from.
     /// Without it a reader that takes nothing swallows megabytes before it shows.
-    pub(crate) fn set_notsent_lowat(socket: BorrowedFd<'_>, bytes: u32) -> std::io::Result<()> {
-        let value = bytes as libc::c_int;
+    pub(crate) fn set_notsent_lowat(socket: BorrowedFd<'_>, bytes: i32) -> std::io::Result<()> {
+        let value: libc::c_int = bytes;
         // SAFETY: the descriptor is open for the life of the borrow; the kernel reads one int from `value`.
         let result = unsafe {
             libc::setsockopt(

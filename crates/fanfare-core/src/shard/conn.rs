@@ -34,7 +34,7 @@ pub(super) struct Conn<S> {
     pub(super) flags: Flags,
     /// Registered at, in ticks.
     pub(super) opened_at: u32,
-    /// Blocked since, in ticks; of use only while blocked.
+    /// Has taken no byte since, in ticks; 0 if it took everything.
     pub(super) blocked_at: u32,
     pub(super) events: u32,
     pub(super) bytes: u64,

@@ -533,6 +533,7 @@ impl<S: Sink> Shard<S> {
             }
         }
         while let Some((first, step)) = self.checks.turn(now.mono_ms) {
+            self.hub.expire(now);
             self.untold.retain(|_, (_, until_ms)| *until_ms > now.mono_ms);
             for local in (first..self.conns.end()).step_by(step) {
                 if let Some(reason) = self.check(local, now) {

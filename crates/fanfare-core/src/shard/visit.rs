@@ -36,11 +36,11 @@ impl<S: Sink> Shard<S> {
         if !conn.can_write() {
             return;
         }
-        if let Progress::Dirty { next, position } = conn.progress {
-            if next < window_first {
-                conn.progress = Progress::Lagging { position };
-                self.port().counters.lagged.add(1);
-            }
+        if let Progress::Dirty { next, position } = conn.progress
+            && next < window_first
+        {
+            conn.progress = Progress::Lagging { position };
+            self.port().counters.lagged.add(1);
         }
         let Some(conn) = self.conns.get_mut(local) else {
             return;
@@ -235,9 +235,14 @@ fn write<S: Sink>(conn: &mut Conn<S>, slices: &[IoSlice<'_>], now: Now) -> io::R
         Err(error) => return Err(error),
     };
     let full = bytes == total;
-    if !full {
+    if full {
+        conn.blocked_at = 0;
+    } else {
         conn.flags.blocked = true;
-        conn.blocked_at = ticks(now.mono_ms);
+        // A sink that says it is writable and then takes nothing has not moved: its time goes on.
+        if bytes > 0 || conn.blocked_at == 0 {
+            conn.blocked_at = ticks(now.mono_ms).max(1);
+        }
     }
     Ok(Written { bytes, full })
 }

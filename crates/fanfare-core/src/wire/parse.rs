@@ -64,8 +64,8 @@ impl Parser {
 
     /// Seeds the last event id, as after a reconnect: the id survives the connection.
     pub fn with_last_event_id(mut self, id: &str) -> Self {
-        self.id = id.to_owned();
-        self.committed_id = id.to_owned();
+        id.clone_into(&mut self.id);
+        id.clone_into(&mut self.committed_id);
         self
     }
 

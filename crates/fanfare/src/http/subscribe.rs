@@ -112,8 +112,10 @@ pub(super) fn read_options(query: &str, headers: &HeaderMap, own: &[&str]) -> Re
     Ok(options)
 }
 
+type Pair<'a> = (Cow<'a, str>, Cow<'a, str>);
+
 /// Pairs of a query string, decoded. `+` is a space, as forms and `URLSearchParams` write it.
-pub(super) fn pairs(query: &str) -> Result<Vec<(Cow<'_, str>, Cow<'_, str>)>, Problem> {
+pub(super) fn pairs(query: &str) -> Result<Vec<Pair<'_>>, Problem> {
     query
         .split('&')
         .filter(|pair| !pair.is_empty())

@@ -63,11 +63,11 @@ async fn ten_thousand_clients_get_everything_are_counted_and_leave_nothing_behin
         client.leave(number % 2 == 0);
     }
     server.becomes("totalClients", 0).await;
+    eventually("every descriptor is free again", || server.descriptors() <= descriptors + 1).await;
     let stats = server.stats().await;
     assert_eq!((&stats["clientsByUser"], &stats["totalEventsSent"]), (&json!({}), &json!(sent)));
     let ended: u64 = stats["disconnects"].as_object().unwrap().values().map(|count| count.as_u64().unwrap()).sum();
     assert_eq!(ended, CLIENTS as u64, "{stats}");
-    eventually("every descriptor is free again", || server.descriptors() <= descriptors + 1).await;
 }
 
 fn number(event: &Event) -> usize {

@@ -37,13 +37,15 @@ async fn streams_share_a_connection_and_end_alone(wire: Wire) {
     const STREAMS: usize = 50;
     let server = serve(wire, config()).await;
     let tcp = tokio::net::TcpStream::connect(server.addr).await.unwrap();
-    let (mut sender, connection) = h2::client::handshake(tcp).await.unwrap();
+    // As browsers have it: the window of the connection is many times that of a stream.
+    let mut builder = h2::client::Builder::new();
+    let (mut sender, connection) = builder.initial_connection_window_size(16 << 20).handshake(tcp).await.unwrap();
     let driver = tokio::spawn(connection);
     let mut streams = Vec::new();
     for number in 0..STREAMS {
         streams.push(Stream::open(&mut sender, &format!("userId=u{number}")).await);
     }
-    // More than a window of flow control: one who does not read holds up nobody else.
+    // More than a stream's window: one who does not read holds up nobody else.
     let text = "x".repeat(10_000);
     for number in 0..20 {
         assert_eq!(server.manager.broadcast(SseEvent::new("n", format!("{number}:{text}"))), Ok(STREAMS));
