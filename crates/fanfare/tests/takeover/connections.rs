@@ -34,11 +34,10 @@ async fn answers_to_pipelined_requests_arrive_whole_before_the_stream() {
     let mut raw = Raw::connect(server.addr).await;
     let cursor = request_text("GET", "/api/sse/cursor", &[], b"");
     let large = request_text("GET", "/large", &[], b"");
-    raw.send([&cursor, &large, &cursor, SUBSCRIBE.as_bytes()].concat()).await;
+    raw.send([&cursor, &large, SUBSCRIBE.as_bytes()].concat()).await;
     assert_eq!(raw.answer().await.json()["id"], server.manager.cursor());
     let answer = raw.answer().await;
     assert!(answer.body.len() == LARGE && answer.body.iter().all(|byte| *byte == b'x'));
-    assert_eq!(raw.answer().await.json()["id"], server.manager.cursor());
     assert!(is_taken_over(&raw.head().await));
     expect_a_working_stream(&server, &mut raw).await;
 }
