@@ -173,6 +173,8 @@ pub(crate) struct Arrival {
     pub(crate) position: u64,
     /// The log's tail when it was registered.
     pub(crate) tail: u64,
+    /// When it was registered.
+    pub(crate) opened_ms: u64,
     /// It came with a cursor that was honoured.
     pub(crate) resumes: bool,
     pub(crate) options: ConnectionOptions,
@@ -520,8 +522,8 @@ impl<S> Hub<S> {
     ) -> Result<Registration, RegisterError> {
         let mut keys = identity.keys(&self.inner.keyer);
         keys.sort_unstable();
-        let mut guarded = self.lock();
-        let guarded = &mut *guarded;
+        let mut lock = self.lock();
+        let guarded = &mut *lock;
         if guarded.closing {
             return Err(RegisterError::Closing);
         }
@@ -538,9 +540,17 @@ impl<S> Hub<S> {
         let retry_ms = guarded.random.between(low, high);
         // Under the lock, so that the shard finds it before every record it is to get.
         let tail = guarded.log.tail();
+        // A shard with connections has timers that will see this one; the first must set them going.
+        let first = guarded.directory.shard_len(slot as usize % self.inner.ports.len()) == 1;
         let resumes = matches!(resume, Resume::Resumed | Resume::Gap);
-        let arrival = Arrival { slot, generation, position, tail, resumes, options };
-        self.port(slot).inbox.fill(|mail| mail.messages.push(Message::Add(arrival)));
+        let opened_ms = now.mono_ms;
+        let arrival = Arrival { slot, generation, position, tail, opened_ms, resumes, options };
+        let port = self.port(slot);
+        port.inbox.fill(|mail| mail.messages.push(Message::Add(arrival)));
+        drop(lock);
+        if first {
+            port.wake_if_asleep();
+        }
         Ok(Registration { client_id, resume, cursor, retry_ms })
     }
 

@@ -1,6 +1,6 @@
 //! The command line: what can be asked for, not what is done about it.
 
-use clap::{ArgAction, Args, Parser, Subcommand};
+use clap::{ArgAction, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -88,6 +88,23 @@ pub(crate) struct ServeOptions {
     pub(crate) verbose: bool,
 }
 
+/// Reads the command line and the environment, in which an empty variable is as if it were unset: that is how
+/// container files leave one out.
+pub(crate) fn parse() -> Cli {
+    let mut command = Cli::command();
+    for sub in ["", "serve"] {
+        let edit = |command: clap::Command| {
+            let empty = |argument: &clap::Arg| {
+                argument.get_env().is_some_and(|name| std::env::var_os(name).is_some_and(|value| value.is_empty()))
+            };
+            command.mut_args(|argument| if empty(&argument) { argument.env(None) } else { argument })
+        };
+        command = if sub.is_empty() { edit(command) } else { command.mut_subcommand(sub, edit) };
+    }
+    let matches = command.get_matches();
+    Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+}
+
 /// `500ms`, `30s`, `5m`, `2h`, `1d`.
 fn duration(text: &str) -> Result<Duration, String> {
     let units = [("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000)];
@@ -114,7 +131,6 @@ mod tests {
 
     #[test]
     fn the_command_line_is_sound() {
-        use clap::CommandFactory as _;
         Cli::command().debug_assert();
     }
 

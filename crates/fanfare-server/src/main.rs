@@ -5,11 +5,10 @@ mod cli;
 mod metrics;
 mod serve;
 
-use clap::Parser as _;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let cli::Cli { command, serve } = cli::Cli::parse();
+    let cli::Cli { command, serve } = cli::parse();
     let options = match command {
         Some(cli::Command::Serve(options)) => options,
         None => serve,

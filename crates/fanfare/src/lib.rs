@@ -63,6 +63,11 @@ pub use target::{SseFilter, Target};
 #[cfg(feature = "test-util")]
 pub use test_util::ManualClock;
 
+/// The README's Rust compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;
+
 /// Raises the soft limit on open descriptors to the hard one, and returns it where the system says: each connection
 /// takes one. For binaries, at their start; a library has no business changing it.
 pub fn raise_descriptor_limit() -> Option<u64> {

@@ -181,6 +181,21 @@ async fn idempotency_keys_are_remembered_as_long_as_the_history() {
     assert_ne!(post().await, first);
 }
 
+/// The first connection of a hub that sleeps must wake it: a shard without connections has no timer, and the place
+/// was held until something else came along.
+#[tokio::test]
+async fn the_first_response_that_is_never_sent_does_not_hold_its_place_on_an_idle_hub() {
+    let (manager, clock) = SseManager::with_manual_clock(config()).unwrap();
+    let kept = manager.create_connection(ConnectionOptions::default()).unwrap();
+    // Steps, since nobody says when the shard has seen it.
+    eventually("the place is free", || {
+        clock.advance(Duration::from_secs(1));
+        manager.stats().total_clients == 0
+    })
+    .await;
+    drop(kept);
+}
+
 #[tokio::test]
 async fn a_response_that_is_never_sent_does_not_hold_its_place() {
     let (manager, clock) = SseManager::with_manual_clock(SseConfig::default()).unwrap();

@@ -353,7 +353,7 @@ impl<S: Sink> Shard<S> {
     }
 
     fn add(&mut self, arrival: Arrival, skipped: bool, now: Now) {
-        let Arrival { slot, generation, position, tail, resumes, options } = arrival;
+        let Arrival { slot, generation, position, tail, opened_ms, resumes, options } = arrival;
         let progress = if position < tail || skipped {
             Progress::Lagging { position }
         } else {
@@ -361,7 +361,7 @@ impl<S: Sink> Shard<S> {
             self.applied = self.applied.max(tail);
             Progress::Clean
         };
-        let mut conn = Conn::new(generation, progress, options, now.mono_ms);
+        let mut conn = Conn::new(generation, progress, options, opened_ms);
         conn.flags.ping_when_clean = resumes;
         conn.flags.ping_due = resumes && progress == Progress::Clean;
         if self.conns.len() == 0 {

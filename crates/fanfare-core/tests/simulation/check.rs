@@ -255,10 +255,11 @@ fn ending(trace: &Trace, conn: &Conn, say: &mut impl FnMut(&'static str, String)
         say("sink", fault.clone());
     }
     let config = &trace.hubs[conn.hub].config;
-    let since = conn.heard_ms.unwrap_or(u64::MAX);
+    let since = conn.at_ms;
+    let heard = conn.heard_ms.unwrap_or(u64::MAX);
     if let Some(lifetime) = config.lifetime_ms {
         // A tenth either way, and then the next check of one that is attached.
-        let by = since.saturating_add(lifetime * 11 / 10).max(conn.attached_ms).saturating_add(7_600);
+        let by = since.saturating_add(lifetime * 11 / 10).max(conn.attached_ms).max(heard).saturating_add(7_600);
         for calm in conn.calms.iter().filter(|calm| calm.at_ms > by) {
             say("lifetime", format!("lives on in step {}, {} ms old of {lifetime}", calm.step, calm.at_ms - since));
         }

@@ -176,7 +176,7 @@ pub struct Conn {
     /// Every shard had been idle at this very millisecond: no timer was due any more.
     pub timers_quiet: bool,
     pub comment_heartbeat: bool,
-    /// When its shard first could hear of it: its own times are measured from there.
+    /// When its shard first could hear of it: its checks begin there, its times at its registration.
     pub heard_ms: Option<u64>,
     /// When it got its sink.
     pub attached: Option<usize>,

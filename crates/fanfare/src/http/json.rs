@@ -55,7 +55,12 @@ impl<'a> Object<'a> {
     /// Opens a value that must be an object. `at` is its pointer, empty for the whole body.
     pub(super) fn open(value: &'a RawValue, at: &str) -> Result<Self, Fault> {
         let Ok(Members(mut members)) = serde_json::from_str(value.get()) else {
-            return Err(Fault::new(fragment(at), format!("must be an object, not {}", kind(value))));
+            let detail = if value.get().starts_with('{') {
+                "has a key with an escape that is no character".to_owned()
+            } else {
+                format!("must be an object, not {}", kind(value))
+            };
+            return Err(Fault::new(fragment(at), detail));
         };
         let mut faults = Vec::new();
         let mut index = 0;
@@ -101,7 +106,12 @@ impl<'a> Object<'a> {
         let value = value?;
         let typed = serde_json::from_str(value.get()).ok();
         if typed.is_none() {
-            self.fault(key, format!("must be {expected}, not {}", kind(value)));
+            let detail = if kind(value) == expected {
+                "has an escape that is no character".to_owned()
+            } else {
+                format!("must be {expected}, not {}", kind(value))
+            };
+            self.fault(key, detail);
         }
         typed
     }

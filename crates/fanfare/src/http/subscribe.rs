@@ -3,7 +3,7 @@
 use super::access::Action;
 use super::problem::{Fault, Problem, query_pointer};
 use super::{RouterState, check_uri};
-use crate::connection::{Connection, ConnectionOptions, Heartbeat, stream_headers};
+use crate::connection::{Connection, ConnectionOptions, Heartbeat, start, stream_headers};
 use crate::error::ConnectError;
 use crate::manager::SseManager;
 use axum::body::Body;
@@ -16,6 +16,8 @@ use std::borrow::Cow;
 
 /// Prefix of options of ours; every other name is metadata.
 const OPTION_PREFIX: &str = "sse.";
+/// Stands for an id that cannot be one of ours: a reset, never an error.
+const FOREIGN_ID: &str = "?";
 /// Reconnection times after a refusal for want of room, in milliseconds: long, and spread wide.
 const CAPACITY_RETRY_MS: (u64, u64) = (15_000, 45_000);
 /// The same after a refusal because the server goes down: somebody else will be there soon.
@@ -105,7 +107,8 @@ pub(super) fn read_options(query: &str, headers: &HeaderMap, own: &[&str]) -> Re
     }
     // The header wins: a browser reconnects to the old URL with the new id. Bytes that are no text are a foreign id.
     if let Some(id) = headers.get("last-event-id").filter(|id| !id.is_empty()) {
-        options.last_event_id = Some(id.to_str().unwrap_or("?").to_owned());
+        let id = id.to_str().ok().filter(|id| start(Some(id)).is_ok());
+        options.last_event_id = Some(id.unwrap_or(FOREIGN_ID).to_owned());
     }
     // What is not allowed is told before the application's hook is asked.
     options.check().map_err(Problem::from)?;

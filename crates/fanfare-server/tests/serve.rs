@@ -1,0 +1,219 @@
+//! The binary as its users start, use and stop it.
+
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+
+mod support;
+
+use std::io::Read as _;
+use std::time::{Duration, Instant};
+use support::{Server, fanfare, read_until};
+
+const EVENT: &str = r#"{"event":"hello","data":{"n":1}}"#;
+
+fn status(head: &str) -> u16 {
+    head.split(' ').nth(1).unwrap().parse().unwrap()
+}
+
+#[test]
+fn a_published_event_reaches_a_subscriber() {
+    let server = Server::start(&[]);
+    let mut stream = server.subscribe("/api/sse?userId=ada");
+    let (head, body) = server.request("POST", "/api/sse/publish", &[], EVENT);
+    assert_eq!(status(&head), 200, "{head}");
+    let receipt: serde_json::Value = serde_json::from_str(&body).unwrap();
+    assert_eq!((&receipt["clients"], &receipt["durability"]), (&1.into(), &"memory".into()));
+    let seen = read_until(&mut stream, "data: {\"n\":1}");
+    assert!(seen.contains(&format!("id: {}\nevent: hello\n", receipt["id"].as_str().unwrap())), "{seen}");
+}
+
+#[test]
+fn serve_is_the_default_command() {
+    let server = Server::spawn(fanfare(&["serve", "--listen", "127.0.0.1:0"]));
+    assert_eq!(status(&server.request("GET", "/healthz", &[], "").0), 200);
+}
+
+#[test]
+fn a_drain_tells_every_stream_and_ends_with_zero() {
+    let mut server = Server::start(&["--drain", "2s"]);
+    let mut streams: Vec<_> = (0..30).map(|_| server.subscribe("/api/sse")).collect();
+    let begun = Instant::now();
+    server.signal("TERM");
+    let mut retries = std::collections::BTreeSet::new();
+    for stream in &mut streams {
+        let closing = read_until(stream, r#"data: {"reason":"shutdown","reconnect":true}"#);
+        let retry = closing.lines().rev().find_map(|line| line.strip_prefix("retry: ")).unwrap();
+        retries.insert(retry.parse::<u32>().unwrap());
+        let mut rest = String::new();
+        stream.read_to_string(&mut rest).unwrap();
+        assert_eq!(rest, "\n", "nothing after the end");
+    }
+    drop(streams);
+    assert_eq!(server.wait().code(), Some(0));
+    assert!(begun.elapsed() < Duration::from_secs(6));
+    assert!(
+        retries.len() > 5 && *retries.first().unwrap() >= 2_000 && *retries.last().unwrap() <= 6_000,
+        "{retries:?}"
+    );
+}
+
+#[test]
+fn an_interrupt_without_streams_ends_at_once() {
+    let mut server = Server::start(&[]);
+    server.signal("INT");
+    assert_eq!(server.wait().code(), Some(0));
+}
+
+#[test]
+fn a_second_signal_ends_a_drain_at_once() {
+    let mut server = Server::start(&["--drain", "60s"]);
+    // Spread over the window, so that some are still there when the second signal comes.
+    let streams: Vec<_> = (0..200).map(|_| server.subscribe("/api/sse")).collect();
+    server.signal("TERM");
+    while !server.log.recv_timeout(support::PATIENCE).unwrap().contains("draining") {}
+    assert_eq!(status(&server.request("GET", "/readyz", &[], "").0), 503, "a draining server is not ready");
+    server.signal("TERM");
+    assert_eq!(server.wait().code(), Some(0));
+    drop(streams);
+}
+
+#[test]
+fn the_token_guards_everything_but_subscribing() {
+    let server = Server::start(&["--token", "correct-horse-battery"]);
+    drop(server.subscribe("/api/sse"));
+    let guarded = [
+        ("POST", "/api/sse/publish", EVENT),
+        ("POST", "/api/sse/demo", r#"{"type":"broadcast","message":"m"}"#),
+        ("POST", "/api/sse/notify/system", r#"{"message":"m"}"#),
+        ("GET", "/api/sse/stats", ""),
+        ("GET", "/api/sse/cursor", ""),
+        ("GET", "/api/sse/events", ""),
+        ("GET", "/api/sse/clients", ""),
+        ("DELETE", "/api/sse/users/ada", ""),
+        ("GET", "/metrics", ""),
+    ];
+    for (method, path, body) in guarded {
+        for wrong in [None, Some("authorization: Bearer correct-horse-batterz"), Some("authorization: Basic eDp5")] {
+            let headers: Vec<&str> = wrong.into_iter().collect();
+            let (head, answer) = server.request(method, path, &headers, body);
+            assert_eq!(status(&head), 401, "{method} {path} with {wrong:?}");
+            assert!(head.to_lowercase().contains("www-authenticate: bearer"), "{head}");
+            assert!(answer.contains("urn:fanfare:problem:unauthorized"), "{answer}");
+        }
+        let (head, answer) = server.request(method, path, &["authorization: Bearer correct-horse-battery"], body);
+        assert_eq!(status(&head), 200, "{method} {path}: {answer}");
+    }
+    for open in ["/healthz", "/readyz", "/sse-demo"] {
+        assert_eq!(status(&server.request("GET", open, &[], "").0), 200, "{open}");
+    }
+}
+
+#[test]
+fn preflights_are_answered_for_the_origins_that_were_named() {
+    let server = Server::start(&["--cors-origin", "https://app.example", "--cors-origin", "http://localhost:3000"]);
+    let preflight = |origin: &str| {
+        let wanted = "access-control-request-headers: last-event-id,authorization,idempotency-key,content-type";
+        let headers = [&format!("origin: {origin}"), "access-control-request-method: POST", wanted];
+        server.request("OPTIONS", "/api/sse/publish", &headers, "").0.to_lowercase()
+    };
+    let head = preflight("http://localhost:3000");
+    assert!(head.contains("access-control-allow-origin: http://localhost:3000"), "{head}");
+    for header in ["last-event-id", "authorization", "idempotency-key", "content-type"] {
+        assert!(head.contains(header), "{header} in {head}");
+    }
+    assert!(!preflight("https://evil.example").contains("access-control-allow-origin"));
+    let mut stream = server.open("GET", "/api/sse", &["origin: https://app.example"], "");
+    let mut head = [0; 1_024];
+    let read = stream.read(&mut head).unwrap();
+    let head = String::from_utf8_lossy(&head[..read]).to_lowercase();
+    assert!(head.contains("access-control-allow-origin: https://app.example"), "also on a stream: {head}");
+}
+
+#[test]
+fn metrics_tell_what_happened() {
+    let server = Server::start(&[]);
+    let mut stream = server.subscribe("/api/sse");
+    server.request("POST", "/api/sse/publish", &[], EVENT);
+    read_until(&mut stream, "data: {\"n\":1}");
+    let (_, text) = server.request("GET", "/metrics", &[], "");
+    for line in ["fanfare_clients 1", "fanfare_events_published_total 1", "fanfare_events_sent_total 1"] {
+        assert!(text.lines().any(|found| found == line), "{line} in {text}");
+    }
+}
+
+/// Runs the binary to its end: exit code and what it said.
+fn refused(mut command: std::process::Command) -> (i32, String) {
+    let mut child = command.spawn().unwrap();
+    let code = support::wait(&mut child).code().unwrap();
+    let mut said = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+    (code, said)
+}
+
+#[test]
+fn beyond_loopback_it_wants_a_token_or_a_dangerous_flag() {
+    for listen in ["0.0.0.0:0", "[::]:0"] {
+        let (code, said) = refused(fanfare(&["--listen", listen]));
+        assert_eq!(code, 1, "{said}");
+        assert!(said.contains("FANFARE_TOKEN") && said.contains("--dangerously-allow-anyone"), "{said}");
+    }
+    let server = Server::spawn(fanfare(&["--listen", "0.0.0.0:0", "--dangerously-allow-anyone"]));
+    let local = std::net::SocketAddr::from(([127, 0, 0, 1], server.address.port()));
+    let answer = |server: &Server, path| status(&server.request("GET", path, &[], "").0);
+    let server = {
+        let mut server = server;
+        server.address = local;
+        server
+    };
+    assert_eq!(answer(&server, "/api/sse/stats"), 200);
+    assert_eq!(answer(&server, "/sse-demo"), 404, "the demo is off unless asked for");
+}
+
+#[test]
+fn bad_settings_are_refused_with_their_name() {
+    let usage = [
+        (vec!["--ping-interval", "5"], "whole number with a unit"),
+        (vec!["--listen", "nowhere"], "--listen"),
+        (vec!["--no-such-flag"], "--no-such-flag"),
+        (vec!["--history-size=-1"], "--history-size"),
+    ];
+    for (arguments, wanted) in usage {
+        let (code, said) = refused(fanfare(&arguments));
+        assert_eq!(code, 2, "{said}");
+        assert!(said.contains(wanted), "{wanted} in {said}");
+    }
+    let settings = [
+        (vec!["--client-timeout", "30s"], "client_timeout"),
+        (vec!["--history-size", "1"], "history_bytes"),
+        (vec!["--token", "short"], "openssl rand"),
+        (vec!["--cors-origin", "app.example"], "scheme://host"),
+        (vec!["--shards", "0"], "shards"),
+        (vec!["--max-clients", "0"], "max_clients"),
+    ];
+    for (mut arguments, wanted) in settings {
+        arguments.extend(["--listen", "127.0.0.1:0"]);
+        let (code, said) = refused(fanfare(&arguments));
+        assert_eq!(code, 1, "{said}");
+        assert!(said.contains(wanted), "{wanted} in {said}");
+    }
+}
+
+#[test]
+fn a_taken_port_is_named() {
+    let holder = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = holder.local_addr().unwrap().to_string();
+    let (code, said) = refused(fanfare(&["--listen", &address]));
+    assert_eq!(code, 1);
+    assert!(said.contains(&address) && said.contains("because"), "{said}");
+}
+
+#[test]
+fn empty_environment_variables_are_as_if_unset() {
+    let mut command = fanfare(&["--listen", "127.0.0.1:0"]);
+    for name in
+        ["FANFARE_TOKEN", "FANFARE_CORS_ORIGIN", "FANFARE_MAX_CLIENTS", "FANFARE_PING_INTERVAL", "FANFARE_LISTEN"]
+    {
+        command.env(name, "");
+    }
+    let server = Server::spawn(command);
+    assert_eq!(status(&server.request("GET", "/api/sse/stats", &[], "").0), 200);
+}

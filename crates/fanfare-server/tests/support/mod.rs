@@ -1,0 +1,130 @@
+//! The binary as a child process on a port of the system's choosing, and just enough HTTP to talk to it.
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+/// How long anything may take.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A running server. Dropped, it is killed.
+pub(crate) struct Server {
+    child: Child,
+    pub(crate) address: SocketAddr,
+    pub(crate) log: mpsc::Receiver<String>,
+}
+
+/// The binary with a clean environment and these arguments.
+pub(crate) fn fanfare(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_fanfare"));
+    command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("FANFARE_")) {
+        command.env_remove(name);
+    }
+    command
+}
+
+impl Server {
+    pub(crate) fn start(arguments: &[&str]) -> Self {
+        let mut all = vec!["--listen", "127.0.0.1:0"];
+        all.extend(arguments);
+        Self::spawn(fanfare(&all))
+    }
+
+    pub(crate) fn spawn(mut command: Command) -> Self {
+        let mut child = command.spawn().expect("the binary starts");
+        let stderr = child.stderr.take().expect("its stderr");
+        let (sender, log) = mpsc::channel();
+        std::thread::spawn(move || {
+            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+                if sender.send(line).is_err() {
+                    return;
+                }
+            }
+        });
+        let address = loop {
+            let line = log.recv_timeout(PATIENCE).expect("a line with the address");
+            let line: serde_json::Value = serde_json::from_str(&line).expect("JSON where stderr is no terminal");
+            if let Some(address) = line["address"].as_str() {
+                break address.parse().expect("an address");
+            }
+        };
+        Self { child, address, log }
+    }
+
+    pub(crate) fn signal(&self, name: &str) {
+        let status = Command::new("kill").args([&format!("-{name}"), &self.child.id().to_string()]).status();
+        assert!(status.expect("kill runs").success());
+    }
+
+    pub(crate) fn wait(&mut self) -> ExitStatus {
+        wait(&mut self.child)
+    }
+
+    /// Sends a request and reads the answer to the end of its connection: head and body.
+    pub(crate) fn request(&self, method: &str, path: &str, headers: &[&str], body: &str) -> (String, String) {
+        let mut stream = self.open(method, path, headers, body);
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("an answer");
+        let (head, body) = answer.split_once("\r\n\r\n").expect("a head");
+        (head.to_owned(), body.to_owned())
+    }
+
+    pub(crate) fn open(&self, method: &str, path: &str, headers: &[&str], body: &str) -> TcpStream {
+        let mut stream = TcpStream::connect(self.address).expect("the server accepts");
+        stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+        let mut request = format!("{method} {path} HTTP/1.1\r\nhost: {}\r\n", self.address);
+        for header in headers {
+            request.push_str(header);
+            request.push_str("\r\n");
+        }
+        if !body.is_empty() {
+            request.push_str(&format!("content-type: application/json\r\ncontent-length: {}\r\n", body.len()));
+        }
+        request.push_str("connection: close\r\n\r\n");
+        request.push_str(body);
+        stream.write_all(request.as_bytes()).expect("the request goes out");
+        stream
+    }
+
+    /// Opens a stream and waits for `connected`.
+    pub(crate) fn subscribe(&self, path: &str) -> BufReader<TcpStream> {
+        let mut reader = BufReader::new(self.open("GET", path, &["accept: text/event-stream"], ""));
+        read_until(&mut reader, "event: connected");
+        reader
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        _ = self.child.kill();
+        _ = self.child.wait();
+    }
+}
+
+/// Reads lines up to one that contains `wanted`; returns all of them.
+pub(crate) fn read_until(reader: &mut BufReader<TcpStream>, wanted: &str) -> String {
+    let mut all = String::new();
+    loop {
+        let start = all.len();
+        assert!(reader.read_line(&mut all).expect("a line") > 0, "the stream ended before {wanted:?}: {all}");
+        if all[start..].contains(wanted) {
+            return all;
+        }
+    }
+}
+
+/// Waits for a process with a deadline.
+pub(crate) fn wait(child: &mut Child) -> ExitStatus {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(status) = child.try_wait().expect("a status") {
+            return status;
+        }
+        assert!(Instant::now() < deadline, "the process did not end");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
