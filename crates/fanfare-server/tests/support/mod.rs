@@ -81,7 +81,9 @@ impl Server {
             request.push_str("\r\n");
         }
         if !body.is_empty() {
-            request.push_str(&format!("content-type: application/json\r\ncontent-length: {}\r\n", body.len()));
+            request.push_str("content-type: application/json\r\ncontent-length: ");
+            request.push_str(&body.len().to_string());
+            request.push_str("\r\n");
         }
         request.push_str("connection: close\r\n\r\n");
         request.push_str(body);
