@@ -4,6 +4,7 @@
 //! thousands of connections, stalls, cuts and clock jumps runs deterministically in a test. Most people want the
 //! `fanfare` crate; `ARCHITECTURE.md` in the repository tells the way of one event through this one.
 
+mod config;
 mod control;
 mod cursor;
 mod directory;
@@ -13,6 +14,7 @@ mod inbox;
 mod key;
 pub mod limits;
 mod log;
+mod mail;
 mod shard;
 mod sink;
 mod stats;
@@ -22,11 +24,13 @@ mod target;
 mod time;
 mod wire;
 
+pub use config::{HubConfig, Seed};
 pub use control::{Disconnect, closing_frame};
 pub use cursor::Cursor;
 pub use directory::ClientInfo;
 pub use event::{Event, EventError};
-pub use hub::{ConnectionOptions, History, Hub, HubConfig, RegisterError, Registration, Resume, Seed, Start};
+pub use hub::{History, Hub, RegisterError, Registration, Resume, Start};
+pub use mail::ConnectionOptions;
 pub use shard::{Closed, Shard, Turn};
 pub use sink::{Ending, Input, Sink, Token};
 pub use stats::Stats;

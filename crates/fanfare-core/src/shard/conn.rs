@@ -3,7 +3,7 @@
 //! The size of this state is the price of an idle subscriber; a test in `mod.rs` pins it.
 
 use crate::control::Disconnect;
-use crate::hub::ConnectionOptions;
+use crate::mail::ConnectionOptions;
 use bytes::Bytes;
 
 /// How far a connection is.

@@ -13,9 +13,10 @@ pub use conn::Closed;
 
 use crate::control::{Disconnect, closing_frame, comment_frame, ping_frame};
 use crate::directory::Recipients;
-use crate::hub::{Arrival, Hub, Mail, Message, Port};
+use crate::hub::Hub;
 use crate::key::Key;
 use crate::limits::{ATTACH_TIMEOUT_MS, LINGER_MS};
+use crate::mail::{Arrival, Mail, Message, Port};
 use crate::sink::{Ending, Input, Sink, Token};
 use crate::target::ClientId;
 use crate::time::{Now, Random};

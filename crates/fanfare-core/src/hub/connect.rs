@@ -1,0 +1,220 @@
+//! Connections, from their registration to their end.
+
+use super::{Guarded, Hub};
+use crate::control::{Disconnect, connected_frame};
+use crate::cursor::Cursor;
+use crate::key::{Key, Kind};
+use crate::log::{Log, Loss};
+use crate::mail::{Arrival, ConnectionOptions, Message, Port};
+use crate::sink::Token;
+use crate::target::{ClientId, Identity, Name};
+use crate::time::Now;
+use bytes::Bytes;
+
+/// Where a new connection begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Start {
+    /// After what the cursor stands for; `None` is a cursor that could not be read.
+    After(Option<Cursor>),
+    /// With the oldest event kept.
+    Earliest,
+    /// With so many events of its own from the end of the history.
+    Last(u64),
+    /// Now.
+    Live,
+}
+
+/// The verdict on a new connection's start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Resume {
+    /// Some events between cursor and start are gone.
+    Gap,
+    /// No cursor was sent.
+    Live,
+    /// The cursor means nothing here.
+    Reset,
+    /// Everything after the cursor follows.
+    Resumed,
+}
+
+impl Resume {
+    /// The word for it in `connected`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Gap => "gap",
+            Self::Live => "live",
+            Self::Reset => "reset",
+            Self::Resumed => "resumed",
+        }
+    }
+}
+
+/// Why a connection is not registered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RegisterError {
+    /// `max_clients` is reached.
+    #[error("all {0} places for clients are taken")]
+    Capacity(usize),
+    /// The hub drains or is destroyed.
+    #[error("the hub is closing")]
+    Closing,
+}
+
+/// A registered connection: in the directory, not yet attached to a sink.
+#[derive(Debug, Clone)]
+pub struct Registration {
+    /// Its name.
+    pub client_id: ClientId,
+    /// The verdict on its start.
+    pub resume: Resume,
+    /// Its place.
+    pub cursor: Cursor,
+    /// A jittered reconnection time in milliseconds.
+    pub retry_ms: u32,
+}
+
+impl Registration {
+    /// What the poller and the shard know the connection by.
+    pub fn token(&self) -> Token {
+        Token::new(self.client_id.slot, self.client_id.generation)
+    }
+
+    /// The `connected` frame, with `data` as one line of JSON.
+    pub fn connected_frame(&self, data: &str) -> Bytes {
+        connected_frame(self.cursor, self.retry_ms, data)
+    }
+}
+
+impl<S> Hub<S> {
+    /// Registers a connection: from this moment it is counted, and everything for it is kept for it.
+    ///
+    /// # Errors
+    ///
+    /// [`RegisterError`] when there is no room, or when the hub is closing.
+    pub fn register(
+        &self,
+        identity: &Identity,
+        start: Start,
+        options: ConnectionOptions,
+        now: Now,
+    ) -> Result<Registration, RegisterError> {
+        let mut keys = identity.keys(&self.inner.keyer);
+        keys.sort_unstable();
+        let mut lock = self.lock();
+        let guarded = &mut *lock;
+        if guarded.closing {
+            return Err(RegisterError::Closing);
+        }
+        if guarded.directory.len() >= self.inner.config.max_clients {
+            guarded.refused += 1;
+            return Err(RegisterError::Capacity(self.inner.config.max_clients));
+        }
+        guarded.log.enforce(now.mono_ms);
+        let (resume, shown, position) = resolve(&guarded.log, &keys, start);
+        let (slot, generation) = guarded.directory.insert(identity, &self.inner.keyer, now.mono_ms);
+        let client_id = ClientId { slot, generation, tag: self.client_tag(slot, generation) };
+        let cursor = guarded.log.cursor(shown);
+        let (low, high) = self.inner.config.retry_ms;
+        let retry_ms = guarded.random.between(low, high);
+        // Under the lock, so that the shard finds it before every record it is to get.
+        let tail = guarded.log.tail();
+        // A shard with connections has timers that will see this one; the first must set them going.
+        let first = guarded.directory.shard_len(slot as usize % self.inner.ports.len()) == 1;
+        let resumes = matches!(resume, Resume::Resumed | Resume::Gap);
+        let opened_ms = now.mono_ms;
+        let arrival = Arrival { slot, generation, position, tail, opened_ms, resumes, options };
+        let port = self.port(slot);
+        port.inbox.fill(|mail| mail.messages.push(Message::Add(arrival)));
+        drop(lock);
+        if first {
+            port.wake_if_asleep();
+        }
+        Ok(Registration { client_id, resume, cursor, retry_ms })
+    }
+
+    /// Gives a registered connection its sink. `greeting` is written before everything else.
+    pub fn attach(&self, token: Token, sink: S, greeting: Bytes) {
+        self.send(token.slot(), Message::Attach { token, sink, greeting });
+    }
+
+    /// Tells the shard that a sink which was full takes bytes again.
+    pub fn writable(&self, token: Token) {
+        self.send(token.slot(), Message::Writable { token });
+    }
+
+    /// Ends a connection. False if it was gone already.
+    pub fn close(&self, token: Token, reason: Disconnect) -> bool {
+        let mut guarded = self.lock();
+        let known = self.remove_and_tell(&mut guarded, token, reason);
+        drop(guarded);
+        self.port(token.slot()).wake_if_asleep();
+        known
+    }
+
+    fn remove_and_tell(&self, guarded: &mut Guarded, token: Token, reason: Disconnect) -> bool {
+        let known = guarded.directory.remove(token.slot(), token.generation());
+        if known {
+            // Under the lock, so that the shard hears of it before the slot is used again.
+            self.port(token.slot()).inbox.fill(|mail| mail.messages.push(Message::Close { token, reason }));
+        }
+        known
+    }
+
+    /// Ends the connection with this name. False if there is none.
+    pub fn close_client(&self, client_id: ClientId, reason: Disconnect) -> bool {
+        client_id.tag == self.client_tag(client_id.slot, client_id.generation)
+            && self.close(Token::new(client_id.slot, client_id.generation), reason)
+    }
+
+    /// Ends every connection of a user, and says how many there were.
+    pub fn close_user(&self, user: &Name, reason: Disconnect) -> usize {
+        let key = self.inner.keyer.key(Kind::User, "", user.as_str());
+        let mut guarded = self.lock();
+        let slots = guarded.directory.slots_of(key);
+        for (slot, generation) in &slots {
+            self.remove_and_tell(&mut guarded, Token::new(*slot, *generation), reason);
+        }
+        drop(guarded);
+        self.inner.ports.iter().for_each(Port::wake_if_asleep);
+        slots.len()
+    }
+
+    /// Takes no more connections and ends those that are there, spread over the window.
+    pub fn drain(&self, reason: Disconnect, window_ms: u64) {
+        self.lock().closing = true;
+        for port in &self.inner.ports {
+            port.inbox.fill(|mail| mail.messages.push(Message::Drain { reason, window_ms }));
+            port.wake_if_asleep();
+        }
+    }
+
+    /// Drains at once and takes no more events.
+    pub fn destroy(&self) {
+        self.lock().closed = true;
+        self.drain(Disconnect::Shutdown, 0);
+    }
+
+    pub(crate) fn forget(&self, token: Token) -> bool {
+        self.lock().directory.remove(token.slot(), token.generation())
+    }
+}
+
+/// The verdict on a start, the position shown in `connected`, and the position to read from.
+pub(super) fn resolve(log: &Log, keys: &[Key], start: Start) -> (Resume, u64, u64) {
+    match start {
+        Start::Live => (Resume::Live, log.tail(), log.tail()),
+        Start::Earliest => (Resume::Resumed, log.floor(), log.floor()),
+        Start::Last(count) => {
+            let position = log.last_matching(keys, count);
+            (Resume::Resumed, position, position)
+        }
+        Start::After(cursor) => match cursor.and_then(|cursor| log.resolve(cursor)) {
+            None => (Resume::Reset, log.tail(), log.tail()),
+            Some(position) => match log.loss(keys, None, position) {
+                Loss::Nothing => (Resume::Resumed, position, position.max(log.floor())),
+                Loss::GapUntil(end) => (Resume::Gap, end, end),
+            },
+        },
+    }
+}

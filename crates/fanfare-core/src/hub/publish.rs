@@ -1,0 +1,139 @@
+//! Publishing: from an event to a record that everybody sees.
+
+use super::{Guarded, Hub};
+use crate::directory::Recipients;
+use crate::event::Event;
+use crate::limits::QUICK_FANOUT;
+use crate::log::Record;
+use crate::store::{Draft, Durability, PublishError, Receipt, Reply, Sequencer, Submission};
+use crate::target::{ClientId, Matcher, Target};
+use crate::time::Now;
+use crate::wire::{FrameBody, StampedId};
+use bytes::Bytes;
+use core::sync::atomic::Ordering;
+
+impl<S> Hub<S> {
+    /// Encodes an event for a target. No lock is held.
+    pub fn draft(&self, event: &Event, target: &Target) -> Draft {
+        Draft { body: FrameBody::encode(event), matcher: target.matcher(&self.inner.keyer) }
+    }
+
+    /// Hands drafts to the store; `reply` gets the receipts when they are kept. All or nothing.
+    pub fn publish(&self, drafts: Vec<Draft>, now: Now, reply: Reply) {
+        self.inner.store.submit(Submission { drafts, now, reply }, self);
+    }
+
+    /// The connections a target has now.
+    pub fn count(&self, target: &Target) -> usize {
+        let matcher = self.known_client(target.matcher(&self.inner.keyer));
+        self.lock().directory.recipients(&matcher).map_or(0, |(_, count)| count)
+    }
+
+    fn release_now(&self, drafts: Vec<Draft>, now: Now) -> Result<Vec<Receipt>, PublishError> {
+        let mut stamped = Vec::with_capacity(drafts.len());
+        let mut touched = 0u64;
+        {
+            let mut guarded = self.lock();
+            if guarded.closed {
+                return Err(PublishError::Closed);
+            }
+            for draft in drafts {
+                stamped.push(self.release_one(&mut guarded, draft, now, &mut touched));
+            }
+            guarded.last_event_at = Some(now.wall_ms);
+            let tail = guarded.log.tail();
+            for port in &self.inner.ports {
+                port.tail.store(tail, Ordering::Release);
+            }
+        }
+        for (index, port) in self.inner.ports.iter().enumerate() {
+            if touched & 1 << index != 0 {
+                port.wake_if_asleep();
+            }
+        }
+        Ok(stamped
+            .into_iter()
+            .map(|(id, clients, durability)| Receipt {
+                id: id.map(|id: StampedId| id.as_str().to_owned()),
+                clients,
+                durability,
+            })
+            .collect())
+    }
+
+    fn release_one(
+        &self,
+        guarded: &mut Guarded,
+        draft: Draft,
+        now: Now,
+        touched: &mut u64,
+    ) -> (Option<StampedId>, usize, Durability) {
+        let Draft { body, matcher } = draft;
+        if matches!(&matcher, Matcher::AnyOf(keys) if keys.is_empty()) {
+            return (None, 0, Durability::Ephemeral);
+        }
+        guarded.published += 1;
+        let matcher = self.known_client(matcher);
+        let ephemeral = body.ephemeral();
+        let tail = guarded.log.tail();
+        let cursor = if ephemeral { guarded.log.cursor(tail) } else { guarded.log.next_cursor() };
+        let (frame, id) = body.stamp(cursor);
+        let mut clients = 0;
+        if let Some((recipients, count)) = guarded.directory.recipients(&matcher) {
+            clients = count;
+            self.hand_over(guarded, cursor.position, &frame, &recipients, count <= QUICK_FANOUT, touched);
+        }
+        if ephemeral {
+            return (None, clients, Durability::Ephemeral);
+        }
+        guarded.log.append(Record { position: cursor.position, frame, matcher }, now.mono_ms);
+        (Some(id), clients, Durability::Memory)
+    }
+
+    /// A client id that was not made here names nobody, whatever slot it points to: not in the directory, and not
+    /// by its key, which is what a connection that lags is matched by.
+    fn known_client(&self, matcher: Matcher) -> Matcher {
+        match matcher {
+            Matcher::Client(id, _) if id.tag != self.client_tag(id.slot, id.generation) => {
+                let nobody = ClientId { slot: u32::MAX, ..id };
+                Matcher::Client(nobody, self.inner.keyer.client(nobody.slot, nobody.generation))
+            }
+            other => other,
+        }
+    }
+
+    fn hand_over(
+        &self,
+        guarded: &Guarded,
+        position: u64,
+        frame: &Bytes,
+        recipients: &Recipients,
+        quick: bool,
+        touched: &mut u64,
+    ) {
+        let shards = self.inner.ports.len();
+        let put = |shard: usize| {
+            let (frame, recipients) = (frame.clone(), recipients.clone());
+            self.inner.ports[shard].inbox.fill(|mail| mail.put_record(position, frame, recipients, quick));
+        };
+        let mut holders = 0u64;
+        match recipients {
+            Recipients::One(slot) => holders |= 1 << (*slot as usize % shards),
+            Recipients::Few(slots) => slots.iter().for_each(|slot| holders |= 1 << (*slot as usize % shards)),
+            Recipients::All | Recipients::Many(_) => {
+                for shard in (0..shards).filter(|shard| guarded.directory.shard_len(*shard) > 0) {
+                    holders |= 1 << shard;
+                }
+            }
+        }
+        (0..shards).filter(|shard| holders & 1 << shard != 0).for_each(put);
+        *touched |= holders;
+    }
+}
+
+impl<S> Sequencer for Hub<S> {
+    fn release(&self, submission: Submission) {
+        let Submission { drafts, now, reply } = submission;
+        reply(self.release_now(drafts, now));
+    }
+}

@@ -1,0 +1,141 @@
+//! What travels from the hub to a shard, and the shard's door.
+
+use crate::control::Disconnect;
+use crate::directory::Recipients;
+use crate::inbox::{Inbox, Queue};
+use crate::limits::{INBOX_BYTES, INBOX_RECORDS};
+use crate::sink::Token;
+use crate::stats::ShardCounters;
+use bytes::Bytes;
+use core::sync::atomic::AtomicU64;
+use std::sync::OnceLock;
+
+/// Options of one connection.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ConnectionOptions {
+    /// Heartbeats as comments, which scripts do not see, instead of `ping` events.
+    pub comment_heartbeat: bool,
+}
+
+/// A connection that was just registered.
+#[derive(Debug)]
+pub(crate) struct Arrival {
+    pub(crate) slot: u32,
+    pub(crate) generation: u32,
+    /// What it has.
+    pub(crate) position: u64,
+    /// The log's tail when it was registered.
+    pub(crate) tail: u64,
+    /// When it was registered.
+    pub(crate) opened_ms: u64,
+    /// It came with a cursor that was honoured.
+    pub(crate) resumes: bool,
+    pub(crate) options: ConnectionOptions,
+}
+
+/// What a shard finds in its inbox.
+#[derive(Debug)]
+pub(crate) enum Message<S> {
+    Add(Arrival),
+    Attach {
+        token: Token,
+        sink: S,
+        greeting: Bytes,
+    },
+    Close {
+        token: Token,
+        reason: Disconnect,
+    },
+    Drain {
+        reason: Disconnect,
+        window_ms: u64,
+    },
+    Record {
+        position: u64,
+        frame: Bytes,
+        recipients: Recipients,
+        quick: bool,
+    },
+    /// Records from here on were not put in, for want of room: they are in the log.
+    Skipped,
+    Writable {
+        token: Token,
+    },
+}
+
+#[derive(Debug)]
+pub(crate) struct Mail<S> {
+    pub(crate) messages: Vec<Message<S>>,
+    records: usize,
+    bytes: usize,
+    skipping: bool,
+    /// The last position that was left out.
+    pub(crate) skipped_to: u64,
+}
+
+impl<S> Default for Mail<S> {
+    fn default() -> Self {
+        Self { messages: Vec::new(), records: 0, bytes: 0, skipping: false, skipped_to: 0 }
+    }
+}
+
+impl<S> Queue for Mail<S> {
+    fn is_empty(&self) -> bool {
+        self.messages.is_empty()
+    }
+}
+
+impl<S> Mail<S> {
+    /// An empty one that uses the memory of `messages` again.
+    pub(crate) fn reusing(messages: Vec<Message<S>>) -> Self {
+        debug_assert!(messages.is_empty());
+        Self { messages, ..Self::default() }
+    }
+
+    pub(crate) fn put_record(&mut self, position: u64, frame: Bytes, recipients: Recipients, quick: bool) {
+        if !self.skipping && (self.records >= INBOX_RECORDS || self.bytes >= INBOX_BYTES) {
+            self.skipping = true;
+            self.messages.push(Message::Skipped);
+        }
+        if self.skipping {
+            self.skipped_to = position;
+            return;
+        }
+        self.records += 1;
+        self.bytes += frame.len();
+        self.messages.push(Message::Record { position, frame, recipients, quick });
+    }
+}
+
+pub(crate) type Wake = Box<dyn Fn() + Send + Sync>;
+
+/// A shard as everybody else sees it.
+pub(crate) struct Port<S> {
+    pub(crate) inbox: Inbox<Mail<S>>,
+    /// The log's tail, stored under the release lock after the inbox was filled: a shard that reads it and then
+    /// empties its inbox has everything up to it.
+    pub(crate) tail: AtomicU64,
+    pub(crate) counters: ShardCounters,
+    wake: OnceLock<Wake>,
+}
+
+impl<S> Default for Port<S> {
+    fn default() -> Self {
+        Self { inbox: Inbox::new(), tail: AtomicU64::new(0), counters: ShardCounters::default(), wake: OnceLock::new() }
+    }
+}
+
+impl<S> Port<S> {
+    /// Sets how to end the owner's sleep. Only the first call counts.
+    pub(crate) fn set_wake(&self, wake: Wake) {
+        _ = self.wake.set(wake);
+    }
+
+    pub(crate) fn wake_if_asleep(&self) {
+        if self.inbox.claim_wake()
+            && let Some(wake) = self.wake.get()
+        {
+            wake();
+        }
+    }
+}
