@@ -52,3 +52,16 @@ impl Sink for Transport {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Part of what every subscriber costs, beside the state that the engine pins. Raising it needs a reason.
+    const TRANSPORT_BYTES_MAX: usize = 40;
+
+    #[test]
+    fn the_size_of_a_transport_is_pinned() {
+        assert!(size_of::<Option<Transport>>() <= TRANSPORT_BYTES_MAX, "{}", size_of::<Option<Transport>>());
+    }
+}
