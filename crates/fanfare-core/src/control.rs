@@ -33,7 +33,7 @@ pub enum Disconnect {
 }
 
 impl Disconnect {
-    /// Every reason, in the order of [`Disconnect::index`].
+    /// Every reason, in the order in which statistics count them.
     pub const ALL: [Self; 11] = [
         Self::Capacity,
         Self::Dead,

@@ -14,6 +14,7 @@ use std::io::IsTerminal as _;
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tower_http::cors::{AllowOrigin, CorsLayer};
+use tracing_appender::non_blocking::WorkerGuard;
 use tracing_subscriber::filter::LevelFilter;
 
 /// Descriptors kept for listener, pollers, logs, and requests that are not streams: a part of all, within bounds.
@@ -24,7 +25,8 @@ const RESERVE_MAX: u64 = 1_024;
 const PREFLIGHT_AGE: Duration = Duration::from_secs(3_600);
 
 pub(crate) fn run(options: ServeOptions) -> Result<(), Box<dyn Error>> {
-    start_logging(&options);
+    // Dropped at the end, when it waits a moment for the last lines.
+    let _log = start_logging(&options);
     let descriptors = fanfare::raise_descriptor_limit();
     let token = options.token.as_deref().filter(|token| !token.is_empty()).map(Token::new).transpose()?;
     let local = options.listen.ip().is_loopback();
@@ -60,18 +62,23 @@ pub(crate) fn run(options: ServeOptions) -> Result<(), Box<dyn Error>> {
     })
 }
 
-fn start_logging(options: &ServeOptions) {
+/// Logs to standard error from a thread of its own: whoever reads the log may be slow, or gone, and that holds up no
+/// event. Lines that do not fit its queue are lost.
+fn start_logging(options: &ServeOptions) -> WorkerGuard {
     let level = match (options.quiet, options.verbose) {
         (true, _) => LevelFilter::WARN,
         (_, true) => LevelFilter::DEBUG,
         _ => LevelFilter::INFO,
     };
-    let builder = tracing_subscriber::fmt().with_max_level(level).with_writer(std::io::stderr);
+    let (writer, guard) = tracing_appender::non_blocking(std::io::stderr());
+    // An error of the writer is not worth a second write to the same place.
+    let builder = tracing_subscriber::fmt().with_max_level(level).with_writer(writer).log_internal_errors(false);
     if std::io::stderr().is_terminal() {
         builder.with_ansi(std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())).init();
     } else {
         builder.json().flatten_event(true).init();
     }
+    guard
 }
 
 fn config(options: &ServeOptions, descriptors: Option<u64>) -> SseConfig {
@@ -164,6 +171,7 @@ fn app(manager: &SseManager, token: Option<Token>, cors: Option<CorsLayer>, demo
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics_text))
         .fallback(not_found)
+        .method_not_allowed_fallback(async || fanfare::method_not_allowed())
         .with_state(state);
     let app = own.merge(events);
     match cors {

@@ -6,7 +6,8 @@ mod support;
 
 use std::io::Read as _;
 use std::time::{Duration, Instant};
-use support::{Server, fanfare, read_until};
+use support::fanfare as binary;
+use support::{Server, read_until};
 
 const EVENT: &str = r#"{"event":"hello","data":{"n":1}}"#;
 
@@ -28,7 +29,7 @@ fn a_published_event_reaches_a_subscriber() {
 
 #[test]
 fn serve_is_the_default_command() {
-    let server = Server::spawn(fanfare(&["serve", "--listen", "127.0.0.1:0"]));
+    let server = Server::spawn(binary(&["serve", "--listen", "127.0.0.1:0"]));
     assert_eq!(status(&server.request("GET", "/healthz", &[], "").0), 200);
 }
 
@@ -152,11 +153,11 @@ fn refused(mut command: std::process::Command) -> (i32, String) {
 #[test]
 fn beyond_loopback_it_wants_a_token_or_a_dangerous_flag() {
     for listen in ["0.0.0.0:0", "[::]:0"] {
-        let (code, said) = refused(fanfare(&["--listen", listen]));
+        let (code, said) = refused(binary(&["--listen", listen]));
         assert_eq!(code, 1, "{said}");
         assert!(said.contains("FANFARE_TOKEN") && said.contains("--dangerously-allow-anyone"), "{said}");
     }
-    let server = Server::spawn(fanfare(&["--listen", "0.0.0.0:0", "--dangerously-allow-anyone"]));
+    let server = Server::spawn(binary(&["--listen", "0.0.0.0:0", "--dangerously-allow-anyone"]));
     let local = std::net::SocketAddr::from(([127, 0, 0, 1], server.address.port()));
     let answer = |server: &Server, path| status(&server.request("GET", path, &[], "").0);
     let server = {
@@ -177,7 +178,7 @@ fn bad_settings_are_refused_with_their_name() {
         (vec!["--history-size=-1"], "--history-size"),
     ];
     for (arguments, wanted) in usage {
-        let (code, said) = refused(fanfare(&arguments));
+        let (code, said) = refused(binary(&arguments));
         assert_eq!(code, 2, "{said}");
         assert!(said.contains(wanted), "{wanted} in {said}");
     }
@@ -191,7 +192,7 @@ fn bad_settings_are_refused_with_their_name() {
     ];
     for (mut arguments, wanted) in settings {
         arguments.extend(["--listen", "127.0.0.1:0"]);
-        let (code, said) = refused(fanfare(&arguments));
+        let (code, said) = refused(binary(&arguments));
         assert_eq!(code, 1, "{said}");
         assert!(said.contains(wanted), "{wanted} in {said}");
     }
@@ -201,14 +202,14 @@ fn bad_settings_are_refused_with_their_name() {
 fn a_taken_port_is_named() {
     let holder = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = holder.local_addr().unwrap().to_string();
-    let (code, said) = refused(fanfare(&["--listen", &address]));
+    let (code, said) = refused(binary(&["--listen", &address]));
     assert_eq!(code, 1);
     assert!(said.contains(&address) && said.contains("because"), "{said}");
 }
 
 #[test]
 fn empty_environment_variables_are_as_if_unset() {
-    let mut command = fanfare(&["--listen", "127.0.0.1:0"]);
+    let mut command = binary(&["--listen", "127.0.0.1:0"]);
     for name in
         ["FANFARE_TOKEN", "FANFARE_CORS_ORIGIN", "FANFARE_MAX_CLIENTS", "FANFARE_PING_INTERVAL", "FANFARE_LISTEN"]
     {
@@ -216,4 +217,80 @@ fn empty_environment_variables_are_as_if_unset() {
     }
     let server = Server::spawn(command);
     assert_eq!(status(&server.request("GET", "/api/sse/stats", &[], "").0), 200);
+}
+
+/// Opens and closes so many streams that their log lines fill any pipe.
+fn churn(server: &Server) {
+    for _ in 0..600 {
+        drop(server.subscribe("/api/sse"));
+    }
+}
+
+/// Log lines were written on the threads that serve: a reader that stopped reading froze the server.
+#[test]
+fn a_log_that_nobody_reads_holds_up_nothing() {
+    let (server, unread) = Server::with_unread_log();
+    churn(&server);
+    let mut stream = server.subscribe("/api/sse");
+    assert_eq!(status(&server.request("POST", "/api/sse/publish", &[], EVENT).0), 200);
+    read_until(&mut stream, "data: {\"n\":1}");
+    drop(unread);
+}
+
+/// A failed write of a log line was reported by a second write, which panicked, and took the shard with it.
+#[test]
+fn a_log_whose_reader_is_gone_harms_nothing() {
+    let (mut server, reader) = Server::with_unread_log();
+    drop(reader);
+    churn(&server);
+    let mut stream = server.subscribe("/api/sse");
+    assert_eq!(status(&server.request("POST", "/api/sse/publish", &[], EVENT).0), 200);
+    read_until(&mut stream, "data: {\"n\":1}");
+    drop(stream);
+    server.signal("TERM");
+    assert_eq!(server.wait().code(), Some(0));
+}
+
+#[test]
+fn half_a_head_does_not_hold_up_the_end() {
+    let mut server = Server::start(&["--drain", "1s"]);
+    let mut half = std::net::TcpStream::connect(server.address).unwrap();
+    std::io::Write::write_all(&mut half, b"GET /healthz HT").unwrap();
+    // Its bytes are with the server before the signal is.
+    assert_eq!(status(&server.request("GET", "/healthz", &[], "").0), 200);
+    let begun = Instant::now();
+    server.signal("TERM");
+    assert_eq!(server.wait().code(), Some(0));
+    assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
+}
+
+#[test]
+fn methods_that_do_not_apply_get_a_problem_document() {
+    let server = Server::start(&[]);
+    for path in ["/healthz", "/readyz", "/metrics", "/api/sse", "/sse-demo"] {
+        let (head, body) = server.request("PATCH", path, &[], "");
+        assert_eq!(status(&head), 405, "{path}");
+        assert!(head.to_lowercase().contains("allow: get"), "{head}");
+        assert!(body.contains("urn:fanfare:problem:method-not-allowed"), "{path}: {body}");
+    }
+}
+
+/// A thousand bodies that never come held a place each in the application, and every other request waited.
+#[test]
+fn bodies_that_never_come_hold_up_no_other_request() {
+    fanfare::raise_descriptor_limit();
+    let server = Server::start(&[]);
+    let slow: Vec<_> = (0..1_100)
+        .map(|_| {
+            let mut stream = std::net::TcpStream::connect(server.address).unwrap();
+            let head = "POST /api/sse/publish HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 100\r\n\r\n{";
+            std::io::Write::write_all(&mut stream, head.as_bytes()).unwrap();
+            stream
+        })
+        .collect();
+    let begun = Instant::now();
+    drop(server.subscribe("/api/sse"));
+    assert_eq!(status(&server.request("GET", "/healthz", &[], "").0), 200);
+    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+    drop(slow);
 }

@@ -34,7 +34,8 @@ pub struct SseConfig {
     pub history_bytes: usize,
     /// Bound of the history in age. Default 10 min.
     pub history_age: Duration,
-    /// `Idempotency-Key`s remembered at most; about 200 bytes each. Default 100,000.
+    /// `Idempotency-Key`s remembered at most. Default 100,000. About 200 bytes each, and 100 for each event published
+    /// under it; 64 MiB together, beyond which the oldest are forgotten.
     pub idempotency_keys: usize,
     /// Threads that own connections. Default 1, which writes some hundred thousand events a second; 1 to 64.
     pub shards: usize,
@@ -85,14 +86,14 @@ impl SseConfig {
         if self.stall_timeout < PING_INTERVAL_MIN || self.stall_timeout > 30 * DAY {
             return refuse("stall_timeout", "must be from 10 ms to 30 days");
         }
-        if self.lifetime.is_some_and(|lifetime| lifetime < Duration::from_secs(1)) {
-            return refuse("lifetime", "must be at least a second; None is for ever");
+        if self.lifetime.is_some_and(|lifetime| lifetime < Duration::from_secs(1) || lifetime > 365 * DAY) {
+            return refuse("lifetime", "must be from a second to a year; None is for ever");
         }
         if self.history_bytes < HISTORY_BYTES_MIN {
             return refuse("history_bytes", "must be at least 65536");
         }
-        if self.history_age < Duration::from_secs(1) {
-            return refuse("history_age", "must be at least a second");
+        if self.history_age < Duration::from_secs(1) || self.history_age > 3_650 * DAY {
+            return refuse("history_age", "must be from a second to ten years");
         }
         if !(1..=64).contains(&self.shards) {
             return refuse("shards", "must be from 1 to 64");

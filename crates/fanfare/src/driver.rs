@@ -31,6 +31,7 @@ pub(crate) fn start(
     shards: Vec<Shard<Transport>>,
     clock: &Clock,
     stop: &Arc<AtomicBool>,
+    failed: &Arc<AtomicBool>,
     logging: bool,
 ) -> io::Result<Vec<ShardThread>> {
     let mut threads = Vec::with_capacity(shards.len());
@@ -42,12 +43,31 @@ pub(crate) fn start(
         // A failed wake-up leaves the shard to its next timer; there is nobody to tell.
         hub.set_wake(shard.index(), move || _ = wake.wake());
         let (clock, stop) = (clock.clone(), Arc::clone(stop));
-        std::thread::Builder::new()
-            .name(format!("fanfare-{}", shard.index()))
-            .spawn(move || drive(shard, poll, &clock, &stop, logging))?;
+        let watch = Watch { hub: hub.clone(), stop: Arc::clone(&stop), failed: Arc::clone(failed) };
+        std::thread::Builder::new().name(format!("fanfare-{}", shard.index())).spawn(move || {
+            let _watch = watch;
+            drive(shard, poll, &clock, &stop, logging);
+        })?;
         threads.push(ShardThread { registry, waker });
     }
     Ok(threads)
+}
+
+/// Lives as long as a shard's thread. One that ends before it is told to leaves connections without an owner: the hub
+/// takes no more then, and says so, instead of accepting streams that never hear anything.
+struct Watch {
+    hub: EngineHub,
+    stop: Arc<AtomicBool>,
+    failed: Arc<AtomicBool>,
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        if !self.stop.load(Ordering::Acquire) {
+            self.failed.store(true, Ordering::Release);
+            self.hub.destroy();
+        }
+    }
 }
 
 fn drive(mut shard: Shard<Transport>, mut poll: Poll, clock: &Clock, stop: &AtomicBool, logging: bool) {

@@ -45,7 +45,9 @@ mod target;
 mod test_util;
 mod transport;
 
-pub use crate::http::{Access, AccessRequest, Action, BODY_MAX, Denied, SseRouter, URL_MAX, not_found, router};
+pub use crate::http::{
+    Access, AccessRequest, Action, BODY_MAX, Denied, SseRouter, URL_MAX, method_not_allowed, not_found, router,
+};
 pub use config::SseConfig;
 pub use connection::{Connection, ConnectionOptions, Heartbeat};
 pub use error::{ConfigError, ConnectError, SendError};

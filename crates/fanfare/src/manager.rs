@@ -18,6 +18,9 @@ use std::time::Duration;
 /// Most users that [`SseStats::clients_by_user`] names.
 pub(crate) const STATS_USERS_MAX: usize = 1_000;
 
+/// Longest time over which a drain is spread.
+const DRAIN_MAX: Duration = Duration::from_secs(86_400);
+
 /// Manages Server-Sent Events connections and sends events to them. A cheap clone; the last one dropped ends
 /// everything.
 ///
@@ -44,7 +47,8 @@ pub(crate) struct Inner {
     pub(crate) threads: Vec<ShardThread>,
     pub(crate) idempotency: Idempotency,
     destroyed: AtomicBool,
-    draining: AtomicBool,
+    /// It drains, was destroyed, or has lost a shard's thread.
+    draining: Arc<AtomicBool>,
     stop: Arc<AtomicBool>,
 }
 
@@ -158,18 +162,11 @@ impl SseManager {
         }
         let (hub, shards) = Hub::new(hub_config, Box::new(MemoryStore), Seed(words), clock.now());
         let stop = Arc::new(AtomicBool::new(false));
-        let threads = driver::start(&hub, shards, &clock, &stop, config.enable_logging)?;
+        let draining = Arc::new(AtomicBool::new(false));
+        let threads = driver::start(&hub, shards, &clock, &stop, &draining, config.enable_logging)?;
         let idempotency = Idempotency::new(config.idempotency_keys, millis(config.history_age));
-        let inner = Inner {
-            hub,
-            config,
-            clock,
-            threads,
-            idempotency,
-            destroyed: AtomicBool::new(false),
-            draining: AtomicBool::new(false),
-            stop,
-        };
+        let inner =
+            Inner { hub, config, clock, threads, idempotency, destroyed: AtomicBool::new(false), draining, stop };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -427,12 +424,12 @@ impl SseManager {
         Disconnect::ALL.iter().map(|reason| reason.as_str()).zip(counts)
     }
 
-    /// True once the manager drains or was destroyed: it takes no more connections.
+    /// True once the manager drains, was destroyed, or has lost one of its threads: it takes no more connections.
     pub fn is_closing(&self) -> bool {
         self.inner.draining.load(Ordering::Acquire)
     }
 
-    /// Takes no more connections, and ends those that are there, spread over `window`: each gets `$closing` with a
+    /// Takes no more connections, and ends those that are there, spread over `window` (a day at most): each gets `$closing` with a
     /// jittered `retry:`. Events go on being sent. Returns when the last peer has read its end, or two seconds after the
     /// window.
     ///
@@ -440,6 +437,7 @@ impl SseManager {
     ///
     /// The drain goes on without the caller.
     pub async fn drain(&self, window: Duration) {
+        let window = window.min(DRAIN_MAX);
         self.inner.draining.store(true, Ordering::Release);
         self.inner.hub.drain(Disconnect::Shutdown, millis(window));
         let deadline = tokio::time::Instant::now() + window + Duration::from_secs(2);

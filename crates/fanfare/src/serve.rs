@@ -38,7 +38,8 @@ const FIRST_BYTE_TIMEOUT: Duration = Duration::from_secs(5);
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// Largest head of a request, in bytes.
 pub const HEAD_MAX: usize = 16 * 1024;
-/// Most requests inside the application at once. The next wait for their turn, with their sockets open.
+/// Most requests for streams inside the application at once. The next wait for their turn, with their sockets open:
+/// otherwise a storm of connects and a slow handler leave a full set of buffers behind for each.
 const REQUESTS_MAX: usize = 1_024;
 /// Connections the kernel completes before they are accepted. With the usual 1,024, a thousand simultaneous connects
 /// take two seconds of retries.
@@ -117,6 +118,7 @@ impl Serve {
                 None => std::future::pending().await,
             }
         });
+        let mut pausing = false;
         loop {
             let accepted = tokio::select! {
                 accepted = listener.accept() => accepted,
@@ -124,6 +126,7 @@ impl Serve {
             };
             match accepted {
                 Ok((stream, peer)) => {
+                    pausing = false;
                     let (app, admission, stopped) = (app.clone(), Arc::clone(&admission), stopped.clone());
                     tokio::spawn(async move {
                         // What goes wrong on one connection is between it and its peer.
@@ -135,7 +138,9 @@ impl Serve {
                 Err(error) if is_peer_error(&error) => {}
                 Err(error) => {
                     // No descriptor, or no memory: neither spin nor give up.
-                    tracing::warn!(target: "fanfare", %error, "accepting pauses");
+                    if !std::mem::replace(&mut pausing, true) {
+                        tracing::warn!(target: "fanfare", %error, "accepting pauses until there is room");
+                    }
                     tokio::select! {
                         () = tokio::time::sleep(ACCEPT_PAUSE) => {}
                         () = &mut signal => break,
@@ -203,6 +208,8 @@ async fn trim_after_storms(mut stopped: watch::Receiver<bool>) {
 struct Exchange {
     /// An untouched event stream, to be written by ourselves.
     stream: Option<Response>,
+    /// A request has come, whole.
+    requested: bool,
 }
 
 type SharedExchange = Arc<Mutex<Exchange>>;
@@ -239,6 +246,7 @@ async fn connection(
         let exchange = Arc::clone(&exchange);
         move |request: Request<Incoming>| {
             let (app, admission, exchange) = (app.clone(), Arc::clone(admission), Arc::clone(&exchange));
+            lock(&exchange).requested = true;
             async move {
                 let may_stream = may_take_over(&request);
                 let response = call(app, &admission, request, peer).await?;
@@ -264,6 +272,10 @@ async fn connection(
     let taken = poll_fn(|context| {
         if !told && stopping.as_mut().poll(context).is_ready() {
             told = true;
+            // Half a head is nobody's request: do not wait for the rest of it.
+            if !lock(&exchange).requested {
+                return Poll::Ready(Ok(None));
+            }
             connection.as_mut().graceful_shutdown();
         }
         lock(&io).flushed = false;
@@ -299,8 +311,9 @@ async fn call(
     peer: SocketAddr,
 ) -> Result<Response, std::convert::Infallible> {
     request.extensions_mut().insert(ConnectInfo(peer));
-    // Never closed, so always granted.
-    let _permit = admission.acquire().await;
+    // Only what asks for a stream: a storm of those is usual, and everything else may take its time in the application,
+    // as a long poll or an upload does, without holding up anybody. Never closed, so always granted.
+    let _permit = if asks_for_stream(&request) { admission.acquire().await.ok() } else { None };
     app.oneshot(request.map(Body::new)).await
 }
 
@@ -363,6 +376,15 @@ fn may_take_over(request: &Request<Incoming>) -> bool {
         && matches!(request.version(), Version::HTTP_11 | Version::HTTP_10)
         && request.body().is_end_stream()
         && !request.headers().contains_key(header::EXPECT)
+}
+
+fn asks_for_stream(request: &Request<Incoming>) -> bool {
+    request.method() == Method::GET
+        && request.body().is_end_stream()
+        && request
+            .headers()
+            .get(header::ACCEPT)
+            .is_some_and(|accept| accept.as_bytes().starts_with(b"text/event-stream"))
 }
 
 fn is_untouched_stream(response: &Response) -> bool {

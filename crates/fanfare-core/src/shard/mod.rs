@@ -104,7 +104,9 @@ pub struct Shard<S> {
 impl<S: Sink> Shard<S> {
     pub(crate) fn new(hub: Hub<S>, index: usize, random: Random, now: Now) -> Self {
         let config = hub.config();
-        let shortest = config.client_timeout_ms.min(config.stall_timeout_ms).min(ATTACH_TIMEOUT_MS);
+        // A lifetime is met to a tenth, which is under half of a quarter of it.
+        let lifetime_ms = config.lifetime_ms.unwrap_or(u64::MAX) / 3;
+        let shortest = config.client_timeout_ms.min(config.stall_timeout_ms).min(ATTACH_TIMEOUT_MS).min(lifetime_ms);
         let pings = Wheel::new(config.ping_interval_ms, now.mono_ms);
         let checks = Wheel::new((shortest / 4).max(1), now.mono_ms);
         let stride = hub.inner.ports.len();
@@ -436,8 +438,9 @@ impl<S: Sink> Shard<S> {
         if let Some(sink) = conn.sink.filter(|_| told) {
             let position = match conn.progress {
                 Progress::Clean => Some(self.applied),
-                Progress::Dirty { position, .. } => Some(position),
-                Progress::Lagging { .. } => None,
+                // A blocked connection may have fallen out of the window without a visit that noticed.
+                Progress::Dirty { next, position } if next >= self.window.first() => Some(position),
+                Progress::Dirty { .. } | Progress::Lagging { .. } => None,
             };
             let mut unsent = VecDeque::with_capacity(2);
             unsent.extend(conn.unsent.map(|unsent| *unsent));
@@ -571,7 +574,7 @@ impl<S: Sink> Shard<S> {
         // A tenth either way, by the connection's own numbers, so that those who came together leave apart.
         let spread = |lifetime: u64| {
             let part = (conn.opened_at ^ conn.generation.wrapping_mul(0x9e37_79b9) ^ (local as u32) << 7) % 201;
-            lifetime * (900 + u64::from(part)) / 1_000
+            lifetime.saturating_mul(900 + u64::from(part)) / 1_000
         };
         lifetime.is_some_and(|lifetime| age >= spread(lifetime)).then_some(Disconnect::Lifetime)
     }

@@ -28,9 +28,15 @@ impl Entry {
         self.end - self.start
     }
 
-    /// The frame from `from` on.
+    /// The frame from `from` on, for a connection that keeps it until its sink takes bytes again. Out of a run it is
+    /// copied: a reference would keep the whole run alive, for each stalled reader another.
     pub(super) fn rest(&self, from: usize) -> Bytes {
-        self.buffer.slice(self.start + from..self.end)
+        let rest = self.start + from..self.end;
+        if self.buffer.len() == self.len() {
+            self.buffer.slice(rest)
+        } else {
+            Bytes::copy_from_slice(&self.buffer[rest])
+        }
     }
 
     /// True if `next` lies right behind in the same buffer.
@@ -189,5 +195,20 @@ mod tests {
         assert_eq!((slices, next, taken), (2, 2, 2));
         let (next, taken) = window.gather(0, next, 6, |_| true);
         assert_eq!((next, taken), (4, 2), "stops at the byte that reaches the budget");
+    }
+
+    /// A hundred stalled readers, each cut in another run, kept a hundred runs alive.
+    #[test]
+    fn the_rest_of_a_frame_keeps_no_run_alive() {
+        let mut window = Window::default();
+        for position in 1..=100 {
+            window.push(position, Recipients::All, Bytes::from(vec![b'x'; 1_000]));
+        }
+        window.join_run(0);
+        let entry = window.entries_from(50).next().unwrap();
+        let rest = entry.rest(400);
+        assert_eq!(rest.len(), 600);
+        let run = entry.buffer.as_ptr_range();
+        assert!(!run.contains(&rest.as_ptr()), "copied out of the run");
     }
 }

@@ -2,7 +2,7 @@
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
@@ -44,14 +44,21 @@ impl Server {
                 }
             }
         });
-        let address = loop {
-            let line = log.recv_timeout(PATIENCE).expect("a line with the address");
-            let line: serde_json::Value = serde_json::from_str(&line).expect("JSON where stderr is no terminal");
-            if let Some(address) = line["address"].as_str() {
-                break address.parse().expect("an address");
-            }
-        };
+        let address = address_in(|| log.recv_timeout(PATIENCE).expect("a line with the address"));
         Self { child, address, log }
+    }
+
+    /// A server whose log is read up to its address and no further; also returns the end that could read on.
+    pub(crate) fn with_unread_log() -> (Self, BufReader<ChildStderr>) {
+        let mut child = fanfare(&["--listen", "127.0.0.1:0"]).spawn().expect("the binary starts");
+        let mut reader = BufReader::new(child.stderr.take().expect("its stderr"));
+        let address = address_in(|| {
+            let mut line = String::new();
+            reader.read_line(&mut line).expect("a line with the address");
+            line
+        });
+        let (_, log) = mpsc::channel();
+        (Self { child, address, log }, reader)
     }
 
     pub(crate) fn signal(&self, name: &str) {
@@ -96,6 +103,15 @@ impl Server {
         let mut reader = BufReader::new(self.open("GET", path, &["accept: text/event-stream"], ""));
         read_until(&mut reader, "event: connected");
         reader
+    }
+}
+
+fn address_in(mut next: impl FnMut() -> String) -> SocketAddr {
+    loop {
+        let line: serde_json::Value = serde_json::from_str(&next()).expect("JSON where stderr is no terminal");
+        if let Some(address) = line["address"].as_str() {
+            return address.parse().expect("an address");
+        }
     }
 }
 

@@ -108,6 +108,11 @@ impl Policy {
         Self::Hook(Arc::new(move |request| Box::pin(hook(request))))
     }
 
+    /// The page holds nothing secret, and asks for a token where one is needed: only the closed default refuses it.
+    pub(super) fn refuses_demo_page(&self) -> Option<Problem> {
+        matches!(self, Self::SubscribeOnly).then(closed)
+    }
+
     pub(super) async fn check(
         &self,
         action: Action,
@@ -117,9 +122,7 @@ impl Policy {
         match self {
             Self::AllowAll => Ok(Access::allow()),
             Self::SubscribeOnly if matches!(action, Action::Subscribe | Action::Cursor) => Ok(Access::allow()),
-            Self::SubscribeOnly => Err(Problem::forbidden(
-                "only subscribing is open: the application must give `router(manager).authorize(…)`, or say `.allow_all()`",
-            )),
+            Self::SubscribeOnly => Err(closed()),
             Self::Hook(hook) => {
                 let request = AccessRequest {
                     action,
@@ -136,4 +139,10 @@ impl Policy {
             }
         }
     }
+}
+
+fn closed() -> Problem {
+    Problem::forbidden(
+        "only subscribing is open: the application must give `router(manager).authorize(…)`, or say `.allow_all()`",
+    )
 }

@@ -106,8 +106,10 @@ impl<'a> Object<'a> {
         let value = value?;
         let typed = serde_json::from_str(value.get()).ok();
         if typed.is_none() {
-            let detail = if kind(value) == expected {
+            let detail = if kind(value) == expected && expected == "a string" {
                 "has an escape that is no character".to_owned()
+            } else if kind(value) == "a number" && expected.contains("number") {
+                format!("must be {expected}; {} is not", short(value.get()))
             } else {
                 format!("must be {expected}, not {}", kind(value))
             };
@@ -202,6 +204,10 @@ impl<'a> Object<'a> {
             self.fault(&key, format!("is not known; known are {}", known.join(", ")));
         }
     }
+}
+
+fn short(text: &str) -> &str {
+    text.get(..40).unwrap_or(text)
 }
 
 /// What a JSON value is, for messages.

@@ -21,11 +21,14 @@ use axum::extract::{OriginalUri, Path};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{delete, get, post};
 use bytes::Bytes;
+use futures_core::Stream as _;
 use http::request::Parts;
 use http::{HeaderValue, header};
 use problem::Problem;
 use publish::Format;
 use serde::Serialize;
+use std::future::poll_fn;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -33,6 +36,8 @@ use std::time::Duration;
 pub const BODY_MAX: usize = 1 << 20;
 /// Longest URL, in bytes.
 pub const URL_MAX: usize = 8 * 1024;
+/// Bytes of a body that is too large which are still read, so that its sender comes to see the refusal.
+const DISCARD_MAX: usize = 8 << 20;
 /// Longest time a request's body may take.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -142,9 +147,7 @@ impl SseRouter {
         if self.state.demo {
             router = router.route(&path("/demo"), post(demo::demo)).route("/sse-demo", get(page::demo_page));
         }
-        router
-            .method_not_allowed_fallback(async || Problem::method_not_allowed("see the `allow` header for what does"))
-            .with_state(self.state)
+        router.method_not_allowed_fallback(async || method_not_allowed()).with_state(self.state)
     }
 }
 
@@ -186,26 +189,36 @@ async fn read_body(parts: &Parts, body: Body) -> Result<(Format, Bytes), Problem
             .at("#/header/Content-Type"));
         }
     };
-    let too_large = || Problem::too_large(format!("the body has more than {BODY_MAX} bytes"));
-    let announced = parts.headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
-    if announced.is_some_and(|len: u64| len > BODY_MAX as u64) {
-        return Err(too_large());
+    let coding = parts.headers.get(header::CONTENT_ENCODING);
+    if coding.is_some_and(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity")) {
+        return Err(
+            Problem::unsupported("send the body as it is, without a content coding").at("#/header/Content-Encoding")
+        );
     }
-    let read = tokio::time::timeout(BODY_TIMEOUT, axum::body::to_bytes(body, BODY_MAX));
-    match read.await {
-        Ok(Ok(bytes)) => Ok((format, bytes)),
+    match tokio::time::timeout(BODY_TIMEOUT, collect(body)).await {
+        Ok(Ok(Some(bytes))) => Ok((format, bytes)),
+        Ok(Ok(None)) => Err(Problem::too_large(format!("the body has more than {BODY_MAX} bytes"))),
+        Ok(Err(_)) => Err(Problem::bad_request("the body could not be read to its end")),
         Err(_) => Err(Problem::timeout(format!("the body took more than {} s", BODY_TIMEOUT.as_secs()))),
-        Ok(Err(error)) => {
-            let mut source: Option<&dyn std::error::Error> = Some(&error);
-            while let Some(error) = source {
-                if error.to_string().contains("length limit exceeded") {
-                    return Err(too_large());
-                }
-                source = error.source();
-            }
-            Err(Problem::bad_request("the body could not be read to its end"))
+    }
+}
+
+/// Reads a body to its end. `None` for one that is too large: of that, some more is read and thrown away, since a
+/// client that is still sending when the connection closes does not see the answer.
+async fn collect(body: Body) -> Result<Option<Bytes>, axum::Error> {
+    let mut stream = body.into_data_stream();
+    let mut collected = Vec::new();
+    let mut total = 0;
+    while let Some(piece) = poll_fn(|context| Pin::new(&mut stream).poll_next(context)).await {
+        let piece = piece?;
+        total += piece.len();
+        if total <= BODY_MAX {
+            collected.extend_from_slice(&piece);
+        } else if total > BODY_MAX + DISCARD_MAX {
+            break;
         }
     }
+    Ok((total <= BODY_MAX).then(|| collected.into()))
 }
 
 fn json_response(answer: &impl Serialize) -> Result<Response, Problem> {
@@ -220,4 +233,9 @@ fn json_response(answer: &impl Serialize) -> Result<Response, Problem> {
 /// A problem document with status 404, for an application's own fallback.
 pub fn not_found(detail: impl Into<String>) -> Response {
     Problem::not_found(detail).into_response()
+}
+
+/// A problem document with status 405, for an application's own fallback; the router adds the `allow` header.
+pub fn method_not_allowed() -> Response {
+    Problem::method_not_allowed("see the `allow` header for what does").into_response()
 }

@@ -4,7 +4,7 @@ use super::RouterState;
 use axum::body::Body;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use http::{HeaderValue, StatusCode, header};
+use http::{HeaderValue, header};
 
 const PAGE: &str = include_str!("../../assets/demo.html");
 const OPENAPI: &str = include_str!("../../assets/openapi.json");
@@ -15,8 +15,8 @@ const PAGE_POLICY: &str = "default-src 'none'; script-src 'unsafe-inline'; style
                            connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 pub(super) async fn demo_page(State(state): State<RouterState>) -> Response {
-    if !state.demo {
-        return StatusCode::NOT_FOUND.into_response();
+    if let Some(problem) = state.policy.refuses_demo_page() {
+        return problem.into_response();
     }
     let page = PAGE.replacen(BASE_PATH_PLACEHOLDER, &state.base_path, 1);
     let headers = [

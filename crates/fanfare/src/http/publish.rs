@@ -47,13 +47,14 @@ pub(super) async fn send(
     list: bool,
 ) -> Result<Vec<Receipt>, Problem> {
     let manager = &state.manager;
+    let count = events.len();
     let work = async { manager.publish_all(events, list).await.map_err(Problem::from) };
     let receipts = match idempotency_key(parts)? {
         None => work.await?,
         Some(key) => {
             let fingerprint = fingerprint(parts, body);
             let now = manager.now().mono_ms;
-            let answer = manager.inner.idempotency.once(key, fingerprint, now, work).await;
+            let answer = manager.inner.idempotency.once(key, fingerprint, count, now, work).await;
             answer.map_err(|_| {
                 Problem::idempotency_reused(
                     "this idempotency key was used with another body; use a new key for a new event",
