@@ -40,7 +40,9 @@ impl Wheel {
         // After a long pause (a suspended machine) one round is enough, and it is a whole one.
         let steps_due = ((now_ms - self.began_ms + 1) * self.buckets - 1) / self.period_ms;
         self.passed = self.passed.max(steps_due.saturating_sub(self.buckets));
-        let bucket = self.passed % self.buckets;
+        // From the highest down: indices are handed out from the lowest up, so whoever comes first to an empty hub hears
+        // its first heartbeat after a whole period, and not at once.
+        let bucket = self.buckets - 1 - self.passed % self.buckets;
         self.passed += 1;
         Some((bucket as usize, self.buckets as usize))
     }
@@ -61,7 +63,7 @@ mod tests {
             buckets
         };
         assert_eq!(round(&mut wheel, 29_999).len(), 63);
-        assert_eq!(round(&mut wheel, 30_000), [63]);
+        assert_eq!(round(&mut wheel, 30_000), [0], "the first connection's turn is the last");
         for (round_number, pause_until) in [300_000_000, 300_041_000, 300_071_001].into_iter().enumerate() {
             let mut buckets = round(&mut wheel, pause_until);
             buckets.sort_unstable();
