@@ -294,3 +294,24 @@ fn bodies_that_never_come_hold_up_no_other_request() {
     assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
     drop(slow);
 }
+
+/// The connection was closed under a sender that was not done, which then never saw the answer.
+#[test]
+fn a_body_that_is_too_large_is_refused_also_to_a_sender_who_sends_it_all_first() {
+    let server = Server::start(&[]);
+    let body = "x".repeat(3 << 20);
+    let (head, answer) = server.request("POST", "/api/sse/publish", &[], &body);
+    assert_eq!(status(&head), 413, "{head}");
+    assert!(answer.contains("1048576"), "{answer}");
+}
+
+/// Lifetimes were looked at every 7.5 s, whatever they were.
+#[test]
+fn a_short_lifetime_is_met() {
+    let server = Server::start(&["--lifetime", "1s"]);
+    let begun = Instant::now();
+    let mut stream = server.subscribe("/api/sse");
+    read_until(&mut stream, r#"data: {"reason":"lifetime","reconnect":true}"#);
+    let age = begun.elapsed();
+    assert!(age > Duration::from_millis(700) && age < Duration::from_secs(4), "{age:?}");
+}
