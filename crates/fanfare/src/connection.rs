@@ -2,6 +2,7 @@
 
 use crate::driver::EngineHub;
 use crate::error::ConnectError;
+use crate::lock::lock;
 use crate::manager::SseManager;
 use crate::transport::Transport;
 use crate::transport::pipe::{PipeReader, pipe};
@@ -20,7 +21,7 @@ use serde::Serialize;
 use std::collections::{BTreeMap, VecDeque};
 use std::convert::Infallible;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, ready};
 
 /// Who connects, and from where.
@@ -173,7 +174,7 @@ impl Ticket {
 }
 
 fn take(slot: &Slot) -> Option<Unattached> {
-    slot.lock().unwrap_or_else(PoisonError::into_inner).take()
+    lock(slot).take()
 }
 
 /// A registered connection.

@@ -8,10 +8,11 @@ use crate::config::SseConfig;
 use crate::error::{ConfigError, SendError};
 use crate::event::SseEvent;
 use crate::helpers::{self, Activity, ChangeType, JobResult, Level, MetricValue, Outgoing, Severity};
+use crate::lock::lock;
 use crate::manager::SseManager;
 use crate::target::Target;
 use serde::Serialize;
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Mutex, OnceLock};
 
 static MANAGER: OnceLock<SseManager> = OnceLock::new();
 /// Held while the manager is made, so that two first calls do not make two.
@@ -34,7 +35,7 @@ static MAKING: Mutex<()> = Mutex::new(());
 /// # }
 /// ```
 pub fn initialize_sse(config: SseConfig) -> Result<SseManager, ConfigError> {
-    let _making = MAKING.lock().unwrap_or_else(PoisonError::into_inner);
+    let _making = lock(&MAKING);
     if MANAGER.get().is_some() {
         return Err(ConfigError::AlreadyInitialized);
     }

@@ -3,9 +3,10 @@
 //! Remembered for the shorter of the history's age and a day, at most so many, and at most so many bytes. Concurrent
 //! twins wait for the first one's answer.
 
+use crate::lock::lock;
 use fanfare_core::Receipt;
 use std::collections::{HashMap, VecDeque};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use tokio::sync::OnceCell;
 
 type Cell = Arc<OnceCell<Vec<Receipt>>>;
@@ -68,7 +69,7 @@ impl Idempotency {
     }
 
     fn claim(&self, key: &str, fingerprint: u128, bytes: usize, now_ms: u64) -> Result<Cell, Reused> {
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = lock(&self.known);
         known.forget_while(|known, began_ms| {
             // Room is made after the look for the key: a retry must not push itself out.
             now_ms.saturating_sub(began_ms) > self.age_max_ms || known.by_key.len() > self.keys_max

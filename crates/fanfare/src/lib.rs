@@ -37,6 +37,7 @@ mod global;
 mod helpers;
 mod http;
 mod idempotency;
+mod lock;
 mod manager;
 mod serve;
 mod sys;

@@ -7,12 +7,13 @@ use crate::driver::{self, EngineHub, ShardThread};
 use crate::error::{ConfigError, ConnectError, SendError};
 use crate::event::SseEvent;
 use crate::idempotency::Idempotency;
+use crate::lock::lock;
 use crate::target::{SseFilter, Target};
 use fanfare_core::{ClientId, Disconnect, Draft, Durability, Hub, MemoryStore, Now, RegisterError, Seed};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 /// Most users that [`SseStats::clients_by_user`] names.
@@ -256,9 +257,9 @@ impl SseManager {
         let answer = Arc::new(Mutex::new(None));
         let slot = Arc::clone(&answer);
         self.submit(vec![(event, target)], false, move |receipts| {
-            *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(receipts);
+            *lock(&slot) = Some(receipts);
         })?;
-        let answered = answer.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let answered = lock(&answer).take();
         match answered {
             Some(receipts) => Ok(receipts?.first().map_or(0, |receipt| receipt.clients)),
             // A store that answers later: what it will be, as far as is known now.

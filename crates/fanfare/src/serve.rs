@@ -9,6 +9,7 @@
 //! watches keeps. The response's body stays with the connection, so what is tied to it lives as long as the stream.
 
 use crate::connection::Ticket;
+use crate::lock::lock;
 use crate::sys;
 use axum::Router;
 use axum::body::Body;
@@ -24,7 +25,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::{Duration, SystemTime};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -298,10 +299,6 @@ async fn connection(
         }
     }
     Ok(())
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 async fn call(

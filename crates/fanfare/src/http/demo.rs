@@ -34,10 +34,9 @@ pub(super) async fn demo(State(state): State<RouterState>, request: Request) -> 
 }
 
 fn call(object: &mut Object<'_>) -> Option<Outgoing> {
-    if object.keys().all(|key| key != "type") {
-        object.fault("type", "is required");
-    }
-    let kind = object.word("type", TYPES, |text| TYPES.iter().find(|known| **known == text).copied());
+    let kind = object
+        .demand("type")
+        .and_then(|()| object.word("type", TYPES, |text| TYPES.iter().find(|known| **known == text).copied()));
     let message = object.required_string("message");
     let user_id = object.string("userId");
     let data = object.take("data");

@@ -93,13 +93,19 @@ impl<'a> Object<'a> {
         Some(self.members.remove(index).1)
     }
 
-    /// Takes a member that must be there.
-    pub(super) fn required(&mut self, key: &str) -> Option<&'a RawValue> {
-        let value = self.take(key);
-        if value.is_none() {
+    /// `None`, and a fault, if a member that must be there is not.
+    pub(super) fn demand(&mut self, key: &str) -> Option<()> {
+        let there = self.keys().any(|known| known == key);
+        if !there {
             self.fault(key, "is required");
         }
-        value
+        there.then_some(())
+    }
+
+    /// Takes a member that must be there.
+    pub(super) fn required(&mut self, key: &str) -> Option<&'a RawValue> {
+        self.demand(key)?;
+        self.take(key)
     }
 
     fn typed<T: Deserialize<'a>>(&mut self, key: &str, value: Option<&'a RawValue>, expected: &str) -> Option<T> {

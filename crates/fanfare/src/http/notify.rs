@@ -2,7 +2,7 @@
 
 use super::access::Action;
 use super::json::{Object, kind, parse};
-use super::problem::{Fault, Problem};
+use super::problem::Problem;
 use super::publish::{Format, send};
 use super::{RouterState, check_uri, json_response, path_part, read_body};
 use crate::helpers::{self, Activity, ChangeType, JobResult, Level, MetricValue, Outgoing, Severity};
@@ -187,18 +187,12 @@ fn users(object: &mut Object<'_>, key: &str) -> Option<Target> {
 }
 
 fn required_users(object: &mut Object<'_>, key: &str) -> Option<Target> {
-    if object.keys().all(|known| known != key) {
-        object.fault(key, "is required");
-        return None;
-    }
+    object.demand(key)?;
     users(object, key)
 }
 
 fn required_number(object: &mut Object<'_>, key: &str) -> Option<f64> {
-    if object.keys().all(|known| known != key) {
-        object.fault(key, "is required");
-        return None;
-    }
+    object.demand(key)?;
     object.number(key)
 }
 
@@ -208,10 +202,7 @@ fn required_word<T>(
     words: &[&str],
     parse: impl Fn(&str) -> Option<T>,
 ) -> Option<T> {
-    if object.keys().all(|known| known != key) {
-        object.fault(key, "is required");
-        return None;
-    }
+    object.demand(key)?;
     object.word(key, words, parse)
 }
 
@@ -223,7 +214,6 @@ fn metric_value(object: &mut Object<'_>) -> Option<MetricValue> {
     if let Ok(number) = serde_json::from_str(value.get()) {
         return Some(MetricValue::Number(number));
     }
-    let pointer = super::problem::fragment(&object.pointer("value"));
-    object.faults.push(Fault::new(pointer, format!("must be a number or a string, not {}", kind(value))));
+    object.fault("value", format!("must be a number or a string, not {}", kind(value)));
     None
 }

@@ -5,11 +5,12 @@
 //! attack; and it never yields an empty one.
 
 use crate::driver::EngineHub;
+use crate::lock::lock;
 use bytes::Bytes;
 use fanfare_core::limits::PIPE_BYTES;
 use fanfare_core::{Disconnect, Ending, Token};
 use std::io::{self, IoSlice};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 
 #[derive(Debug, Default)]
@@ -23,10 +24,6 @@ struct State {
 }
 
 type Shared = Arc<Mutex<State>>;
-
-fn lock(shared: &Shared) -> MutexGuard<'_, State> {
-    shared.lock().unwrap_or_else(PoisonError::into_inner)
-}
 
 /// The shard's end.
 #[derive(Debug)]
