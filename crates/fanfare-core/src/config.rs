@@ -19,6 +19,8 @@ pub struct HubConfig {
     pub log_bytes: usize,
     /// The log's bound in age.
     pub log_age_ms: u64,
+    /// Idempotency keys remembered at most; each for the log's age, and a day at most.
+    pub idempotency_keys: usize,
     /// Reconnection times sent to clients are spread over this range.
     pub retry_ms: (u32, u32),
 }
@@ -34,6 +36,7 @@ impl Default for HubConfig {
             lifetime_ms: None,
             log_bytes: 64 << 20,
             log_age_ms: 600_000,
+            idempotency_keys: 100_000,
             retry_ms: (2_000, 6_000),
         }
     }

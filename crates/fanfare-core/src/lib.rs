@@ -34,7 +34,9 @@ pub use mail::ConnectionOptions;
 pub use shard::{Closed, Shard, Turn};
 pub use sink::{Ending, Input, Sink, Token};
 pub use stats::Stats;
-pub use store::{Draft, Durability, MemoryStore, PublishError, Receipt, Reply, Sequencer, Store, Submission};
+pub use store::{
+    Draft, Durability, IdempotencyKey, MemoryStore, PublishError, Receipt, Reply, Sequencer, Store, Submission,
+};
 pub use target::{ClientId, Filter, Identity, Name, NameError, Target, TargetError};
 pub use time::Now;
 pub use wire::{FrameBody, Parsed, Parser, ParserError};

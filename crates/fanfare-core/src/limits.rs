@@ -39,6 +39,10 @@ pub const INBOX_RECORDS: usize = 65_536;
 pub const INBOX_BYTES: usize = 16 * 1024 * 1024;
 /// Most keys whose last dropped position is remembered one by one.
 pub const DROPPED_KEYS_MAX: usize = 65_536;
+/// Longest time for which the answer under an idempotency key is remembered: a day.
+pub const IDEMPOTENCY_AGE_MS: u64 = 86_400_000;
+/// Most bytes, about, of idempotency keys and their answers.
+pub const IDEMPOTENCY_BYTES: usize = 64 * 1024 * 1024;
 /// Postings up to this many connections are plain lists; larger ones are bitmaps.
 pub const POSTING_LIST_MAX: usize = 32;
 /// A fan-out up to this many connections goes into the quick ready list.

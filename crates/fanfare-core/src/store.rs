@@ -32,6 +32,20 @@ pub struct Draft {
     pub(crate) matcher: Matcher,
 }
 
+/// The name that a publisher gives to one request, so that sending it again does not publish it again.
+///
+/// ```
+/// use fanfare_core::IdempotencyKey;
+/// let key = IdempotencyKey { key: "order-7".into(), fingerprint: 0xfeed };
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IdempotencyKey {
+    /// As the publisher wrote it.
+    pub key: Box<str>,
+    /// A hash of the request: a key that comes back with another one belongs to another request, and is refused.
+    pub fingerprint: u128,
+}
+
 /// The answer for one event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Receipt {
@@ -50,15 +64,20 @@ pub enum PublishError {
     /// The hub was destroyed.
     #[error("the hub is closed")]
     Closed,
+    /// The idempotency key belongs to another request.
+    #[error("the idempotency key belongs to another request")]
+    KeyReused,
 }
 
-/// Called once, with the receipts in the order of the drafts.
+/// Called once, with the receipts in the order of the drafts. No lock of the hub is held meanwhile.
 pub type Reply = Box<dyn FnOnce(Result<Vec<Receipt>, PublishError>) + Send>;
 
 /// Drafts on their way, and who waits for the answer.
 pub struct Submission {
     /// Released together, in this order, or not at all.
     pub drafts: Vec<Draft>,
+    /// Under which name they were sent: a store that keeps records keeps it with them, for [`crate::Hub::remember`].
+    pub key: Option<IdempotencyKey>,
     /// When they were submitted.
     pub now: Now,
     /// Who waits.

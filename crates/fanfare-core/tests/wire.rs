@@ -59,7 +59,7 @@ fn hub(config: HubConfig) -> (Hub<Open>, Vec<Shard<Open>>) {
 
 fn publish(hub: &Hub<Open>, event: &Event) -> Option<String> {
     let (sender, answers) = mpsc::channel();
-    hub.publish(vec![hub.draft(event, &Target::All)], NOW, Box::new(move |answer| sender.send(answer).unwrap()));
+    hub.publish(vec![hub.draft(event, &Target::All)], None, NOW, Box::new(move |answer| sender.send(answer).unwrap()));
     answers.recv().unwrap().unwrap().remove(0).id
 }
 

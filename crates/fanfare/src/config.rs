@@ -107,6 +107,7 @@ impl SseConfig {
             lifetime_ms: self.lifetime.map(millis),
             log_bytes: self.history_bytes,
             log_age_ms: millis(self.history_age),
+            idempotency_keys: self.idempotency_keys,
             ..fanfare_core::HubConfig::default()
         })
     }

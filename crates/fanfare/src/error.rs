@@ -19,6 +19,9 @@ pub enum SendError {
         /// What, and what to do.
         detail: String,
     },
+    /// The idempotency key belongs to another request: use a new one for a new event.
+    #[error("the idempotency key belongs to another request")]
+    KeyReused,
     /// Something is larger than its limit.
     #[error("{pointer}: {detail}")]
     TooLarge {
@@ -38,7 +41,7 @@ impl SendError {
     pub(crate) fn place(&self) -> &str {
         const METADATA: &str = "/to/filter/metadata";
         match self {
-            Self::Closed => "",
+            Self::Closed | Self::KeyReused => "",
             Self::Invalid { pointer, .. } | Self::TooLarge { pointer, .. } => {
                 if pointer.starts_with(METADATA) {
                     METADATA

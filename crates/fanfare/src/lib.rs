@@ -36,7 +36,6 @@ mod event;
 mod global;
 mod helpers;
 mod http;
-mod idempotency;
 mod lock;
 mod manager;
 mod serve;

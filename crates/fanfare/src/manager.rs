@@ -6,10 +6,12 @@ use crate::connection::{Connection, ConnectionOptions};
 use crate::driver::{self, EngineHub, ShardThread};
 use crate::error::{ConfigError, ConnectError, SendError};
 use crate::event::SseEvent;
-use crate::idempotency::Idempotency;
 use crate::lock::lock;
 use crate::target::{SseFilter, Target};
-use fanfare_core::{ClientId, Disconnect, Draft, Durability, Hub, MemoryStore, Now, RegisterError, Seed};
+use fanfare_core::{
+    ClientId, Disconnect, Draft, Durability, Hub, IdempotencyKey, MemoryStore, Now, PublishError, RegisterError, Seed,
+    Store,
+};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -46,7 +48,6 @@ pub(crate) struct Inner {
     pub(crate) config: SseConfig,
     pub(crate) clock: Clock,
     pub(crate) threads: Vec<ShardThread>,
-    pub(crate) idempotency: Idempotency,
     destroyed: AtomicBool,
     /// It drains, was destroyed, or has lost a shard's thread.
     draining: Arc<AtomicBool>,
@@ -154,6 +155,10 @@ impl SseManager {
     }
 
     pub(crate) fn with_clock(config: SseConfig, clock: Clock) -> Result<Self, ConfigError> {
+        Self::with_store(config, clock, Box::new(MemoryStore))
+    }
+
+    fn with_store(config: SseConfig, clock: Clock, store: Box<dyn Store>) -> Result<Self, ConfigError> {
         let hub_config = config.check()?;
         let mut words = [0u64; 6];
         for word in &mut words {
@@ -161,13 +166,11 @@ impl SseManager {
             getrandom::fill(&mut bytes).map_err(|error| std::io::Error::other(error.to_string()))?;
             *word = u64::from_ne_bytes(bytes);
         }
-        let (hub, shards) = Hub::new(hub_config, Box::new(MemoryStore), Seed(words), clock.now());
+        let (hub, shards) = Hub::new(hub_config, store, Seed(words), clock.now());
         let stop = Arc::new(AtomicBool::new(false));
         let draining = Arc::new(AtomicBool::new(false));
         let threads = driver::start(&hub, shards, &clock, &stop, &draining, config.enable_logging)?;
-        let idempotency = Idempotency::new(config.idempotency_keys, millis(config.history_age));
-        let inner =
-            Inner { hub, config, clock, threads, idempotency, destroyed: AtomicBool::new(false), draining, stop };
+        let inner = Inner { hub, config, clock, threads, destroyed: AtomicBool::new(false), draining, stop };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -256,7 +259,7 @@ impl SseManager {
         let checked = target.check()?;
         let answer = Arc::new(Mutex::new(None));
         let slot = Arc::clone(&answer);
-        self.submit(vec![(event, target)], false, move |receipts| {
+        self.submit(vec![(event, target)], false, None, move |receipts| {
             *lock(&slot) = Some(receipts);
         })?;
         let answered = lock(&answer).take();
@@ -277,7 +280,7 @@ impl SseManager {
     ///
     /// The event is handed over before the first wait: dropping the future loses the receipt, not the event.
     pub async fn publish(&self, event: SseEvent, target: Target) -> Result<Receipt, SendError> {
-        let receipts = self.publish_all(vec![(event, target)], false).await?;
+        let receipts = self.publish_all(vec![(event, target)], false, None).await?;
         receipts.into_iter().next().map(Receipt::from).ok_or(SendError::Closed)
     }
 
@@ -291,7 +294,7 @@ impl SseManager {
     ///
     /// As [`SseManager::publish`].
     pub async fn publish_batch(&self, events: Vec<(SseEvent, Target)>) -> Result<Vec<Receipt>, SendError> {
-        Ok(self.publish_all(events, true).await?.into_iter().map(Receipt::from).collect())
+        Ok(self.publish_all(events, true, None).await?.into_iter().map(Receipt::from).collect())
     }
 
     /// [`SseManager::publish`] for threads without a runtime: blocks until the event is kept.
@@ -301,18 +304,21 @@ impl SseManager {
     /// [`SendError`] names what is wrong; nothing was published then.
     pub fn publish_blocking(&self, event: SseEvent, target: Target) -> Result<Receipt, SendError> {
         let (sender, receiver) = std::sync::mpsc::sync_channel(1);
-        self.submit(vec![(event, target)], false, move |receipts| _ = sender.send(receipts))?;
+        self.submit(vec![(event, target)], false, None, move |receipts| _ = sender.send(receipts))?;
         let receipts = receiver.recv().map_err(|_| SendError::Closed)??;
         receipts.into_iter().next().map(Receipt::from).ok_or(SendError::Closed)
     }
 
+    /// Publishes under an idempotency key, if there is one: what was published under it before is not published again,
+    /// and gets the answer that it got. A request that is refused may be sent again under its key, mended.
     pub(crate) async fn publish_all(
         &self,
         events: Vec<(SseEvent, Target)>,
         list: bool,
+        key: Option<IdempotencyKey>,
     ) -> Result<Vec<fanfare_core::Receipt>, SendError> {
         let (sender, receiver) = tokio::sync::oneshot::channel();
-        self.submit(events, list, move |receipts| _ = sender.send(receipts))?;
+        self.submit(events, list, key, move |receipts| _ = sender.send(receipts))?;
         receiver.await.map_err(|_| SendError::Closed)?
     }
 
@@ -321,6 +327,7 @@ impl SseManager {
         &self,
         events: Vec<(SseEvent, Target)>,
         list: bool,
+        key: Option<IdempotencyKey>,
         reply: impl FnOnce(Result<Vec<fanfare_core::Receipt>, SendError>) + Send + 'static,
     ) -> Result<(), SendError> {
         if events.len() > fanfare_core::limits::BATCH_MAX {
@@ -339,16 +346,16 @@ impl SseManager {
         if self.inner.destroyed.load(Ordering::Acquire) {
             return Err(SendError::Closed);
         }
-        if drafts.is_empty() {
-            reply(Ok(Vec::new()));
-            return Ok(());
-        }
         let logging = self.inner.config.enable_logging;
         self.inner.hub.publish(
             drafts,
+            key,
             self.now(),
             Box::new(move |result| {
-                let result = result.map_err(|_| SendError::Closed);
+                let result = result.map_err(|error| match error {
+                    PublishError::KeyReused => SendError::KeyReused,
+                    _ => SendError::Closed,
+                });
                 if logging {
                     for receipt in result.iter().flatten() {
                         tracing::debug!(
@@ -466,7 +473,11 @@ impl SendError {
         match self {
             Self::Invalid { pointer, detail } => Self::Invalid { pointer: prefix(pointer), detail },
             Self::TooLarge { pointer, detail } => Self::TooLarge { pointer: prefix(pointer), detail },
-            Self::Closed => Self::Closed,
+            whole @ (Self::Closed | Self::KeyReused) => whole,
         }
     }
 }
+
+#[cfg(test)]
+#[path = "manager_tests.rs"]
+mod tests;

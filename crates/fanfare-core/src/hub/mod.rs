@@ -4,8 +4,9 @@
 //! position, is appended, is counted and is handed to its shards under one hold of the lock (`publish`); a
 //! connection is registered and learns its start under another (`connect`). Taken apart, two publishers of one
 //! topic overtake each other and a connecting client falls between replay and live. Shards are woken after it
-//! is let go.
+//! is let go. The answers under idempotency keys have a lock of their own, never held together with it (`answers`).
 
+mod answers;
 mod connect;
 mod publish;
 mod read;
@@ -22,6 +23,7 @@ use crate::shard::Shard;
 use crate::store::Store;
 use crate::sync::{Mutex, lock};
 use crate::time::{Now, Random};
+use answers::Answers;
 use std::sync::Arc;
 
 /// What the release lock guards.
@@ -45,6 +47,8 @@ pub(crate) struct Inner<S> {
     guarded: Mutex<Guarded>,
     pub(crate) ports: Box<[Port<S>]>,
     store: Box<dyn Store>,
+    /// Shared with the submissions that the store holds: it hears of their end even if the hub is gone.
+    answers: Arc<Answers>,
 }
 
 /// The engine's front door; a cheap clone. `S` is what connections are written to.
@@ -89,6 +93,7 @@ impl<S> Hub<S> {
         };
         let ports = (0..config.shards).map(|_| Port::default()).collect();
         let shards = config.shards;
+        let answers = Arc::new(Answers::new(config.idempotency_keys, config.log_age_ms));
         let inner = Arc::new(Inner {
             config,
             keyer: Keyer::new([key_0, key_1]),
@@ -96,6 +101,7 @@ impl<S> Hub<S> {
             guarded: Mutex::new(guarded),
             ports,
             store,
+            answers,
         });
         let hub = Self { inner };
         let shards = (0..shards)

@@ -5,7 +5,7 @@ use crate::directory::Recipients;
 use crate::event::Event;
 use crate::limits::QUICK_FANOUT;
 use crate::log::Record;
-use crate::store::{Draft, Durability, PublishError, Receipt, Reply, Sequencer, Submission};
+use crate::store::{Draft, Durability, IdempotencyKey, PublishError, Receipt, Reply, Sequencer, Submission};
 use crate::target::{ClientId, Matcher, Target};
 use crate::time::Now;
 use crate::wire::{FrameBody, StampedId};
@@ -19,8 +19,28 @@ impl<S> Hub<S> {
     }
 
     /// Hands drafts to the store; `reply` gets the receipts when they are kept. All or nothing.
-    pub fn publish(&self, drafts: Vec<Draft>, now: Now, reply: Reply) {
-        self.inner.store.submit(Submission { drafts, now, reply }, self);
+    ///
+    /// Under a key, they are published once: whoever comes with a key and a fingerprint that are known gets the first
+    /// answer, at once or together with the first, and another fingerprint is refused ([`PublishError::KeyReused`]).
+    /// A publish that failed is not remembered.
+    pub fn publish(&self, drafts: Vec<Draft>, key: Option<IdempotencyKey>, now: Now, reply: Reply) {
+        let reply = match &key {
+            None => reply,
+            Some(key) => match self.inner.answers.claim(key, drafts.len(), now, reply) {
+                Some(reply) => reply,
+                None => return,
+            },
+        };
+        if drafts.is_empty() {
+            return reply(Ok(Vec::new()));
+        }
+        self.inner.store.submit(Submission { drafts, key, now, reply }, self);
+    }
+
+    /// Remembers an answer that was given `age_ms` ago: for keys that are read back from a log at the start, in its
+    /// order. A key given twice has the later answer; bounds are kept as if they had been published here.
+    pub fn remember(&self, key: IdempotencyKey, receipts: Vec<Receipt>, age_ms: u64, now: Now) {
+        self.inner.answers.remember(&key, receipts, age_ms, now);
     }
 
     /// The connections a target has now.
@@ -133,7 +153,7 @@ impl<S> Hub<S> {
 
 impl<S> Sequencer for Hub<S> {
     fn release(&self, submission: Submission) {
-        let Submission { drafts, now, reply } = submission;
+        let Submission { drafts, now, reply, .. } = submission;
         reply(self.release_now(drafts, now));
     }
 }

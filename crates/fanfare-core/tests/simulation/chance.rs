@@ -48,6 +48,7 @@ impl Chance {
             lifetime_ms: self.pick(&[None, None, Some(20_000)]),
             log_bytes: self.pick(&[1, 8_192, 32_768, 1 << 20, 64 << 20]),
             log_age_ms: self.pick(&[2_000, 600_000, 600_000]),
+            idempotency_keys: self.pick(&[3, 100_000]),
             retry_ms: self.pick(&[(2_000, 6_000), (1, 1)]),
         }
     }

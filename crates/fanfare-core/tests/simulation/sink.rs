@@ -99,7 +99,7 @@ impl SimSink {
 pub fn publish(hub: &Hub<SimSink>, events: &[(Event, Target)], now: Now) -> Vec<Receipt> {
     let (sender, answers) = mpsc::channel();
     let drafts = events.iter().map(|(event, target)| hub.draft(event, target)).collect();
-    hub.publish(drafts, now, Box::new(move |answer| sender.send(answer).unwrap()));
+    hub.publish(drafts, None, now, Box::new(move |answer| sender.send(answer).unwrap()));
     answers.try_recv().unwrap().unwrap_or_default()
 }
 

@@ -146,6 +146,10 @@ impl From<SendError> for Problem {
         match error {
             SendError::Closed => Self::unavailable("the server is closing")
                 .with_header(header::RETRY_AFTER, HeaderValue::from_static("5")),
+            SendError::KeyReused => Self::idempotency_reused(
+                "this idempotency key was used with another body; use a new key for a new event",
+            )
+            .at("#/header/Idempotency-Key"),
             SendError::Invalid { pointer, detail } => Self::of_faults(vec![Fault::new(fragment(&pointer), detail)]),
             SendError::TooLarge { pointer, detail } => {
                 let pointer = fragment(&pointer);

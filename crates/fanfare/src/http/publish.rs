@@ -10,6 +10,7 @@ use crate::target::{SseFilter, Target};
 use axum::extract::{Request, State};
 use axum::response::Response;
 use bytes::Bytes;
+use fanfare_core::IdempotencyKey;
 use fanfare_core::limits::BATCH_MAX;
 use http::request::Parts;
 use serde_json::value::RawValue;
@@ -46,23 +47,9 @@ pub(super) async fn send(
     events: Vec<(SseEvent, Target)>,
     list: bool,
 ) -> Result<Vec<Receipt>, Problem> {
-    let manager = &state.manager;
-    let count = events.len();
-    let work = async { manager.publish_all(events, list).await.map_err(Problem::from) };
-    let receipts = match idempotency_key(parts)? {
-        None => work.await?,
-        Some(key) => {
-            let fingerprint = fingerprint(parts, body);
-            let now = manager.now().mono_ms;
-            let answer = manager.inner.idempotency.once(key, fingerprint, count, now, work).await;
-            answer.map_err(|_| {
-                Problem::idempotency_reused(
-                    "this idempotency key was used with another body; use a new key for a new event",
-                )
-                .at("#/header/Idempotency-Key")
-            })??
-        }
-    };
+    let key = idempotency_key(parts)?;
+    let key = key.map(|key| IdempotencyKey { key: key.into(), fingerprint: fingerprint(parts, body) });
+    let receipts = state.manager.publish_all(events, list, key).await?;
     Ok(receipts.into_iter().map(Receipt::from).collect())
 }
 
