@@ -47,6 +47,16 @@ pub(crate) enum Loss {
     GapUntil(u64),
 }
 
+/// The newest record of a topic, dropped or not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LastOf {
+    At(u64),
+    /// There never was one.
+    Nothing,
+    /// There is none in the log, and what was dropped is forgotten.
+    Unknown,
+}
+
 /// Last dropped position by key, bounded: when full, the oldest entries are forgotten and stand as one position.
 #[derive(Debug, Default)]
 struct DroppedKeys {
@@ -66,6 +76,15 @@ impl DroppedKeys {
         {
             self.last.remove(&key);
             self.forgotten = self.forgotten.max(position);
+        }
+    }
+
+    /// The last position under this key, if the truth is known.
+    fn last_of(&self, key: &Key) -> LastOf {
+        match self.last.get(key) {
+            Some(position) => LastOf::At(*position),
+            None if self.forgotten == 0 => LastOf::Nothing,
+            None => LastOf::Unknown,
         }
     }
 
@@ -254,6 +273,18 @@ impl Log {
         limit.upto
     }
 
+    /// The newest record of a topic, given its key: one look into each segment from the newest back, and one into what
+    /// was dropped. A topic occurs in no union and in no filter, so what its key leads to is for exactly this topic.
+    pub(crate) fn last_of(&self, topic: Key) -> LastOf {
+        let newest = |segment: &Segment| {
+            let (_, number) = segment.index.range((topic, 0)..=(topic, u32::MAX)).next_back()?;
+            let record = &segment.records[*number as usize];
+            debug_assert_eq!(record.matcher, Matcher::Key(topic), "a topic stands alone");
+            Some(LastOf::At(record.position))
+        };
+        self.segments.iter().rev().find_map(newest).unwrap_or_else(|| self.dropped.last_of(&topic))
+    }
+
     /// The position after which `count` matching records follow, or the floor if there are fewer.
     pub(crate) fn last_matching(&self, sorted_keys: &[Key], count: u64) -> u64 {
         let mut missing = count;
@@ -409,6 +440,10 @@ mod tests {
             "its entry is gone, so the truth is not known"
         );
         assert_eq!(log.loss(&[first], None, log.dropped.forgotten), Loss::Nothing);
+        assert_eq!(log.last_of(first), LastOf::Unknown);
+        assert_eq!(log.last_of(keyer.key(Kind::Topic, "", "new")), LastOf::Unknown, "it may have been forgotten, too");
+        let kept = keyer.key(Kind::User, "", &(DROPPED_KEYS_MAX + 100).to_string());
+        assert!(matches!(log.last_of(kept), LastOf::At(position) if position <= log.floor()));
     }
 
     #[test]
@@ -421,6 +456,28 @@ mod tests {
         }
         assert_eq!(log.loss(&[user("a")], None, 0), Loss::Nothing);
         assert!(matches!(log.loss(&[user("a")], Some(keyer.client(5, 0)), 0), Loss::GapUntil(_)));
+    }
+
+    #[test]
+    fn the_last_of_a_topic_is_found_in_every_segment_and_among_what_was_dropped() {
+        let mut log = log(16 * 1024);
+        let topic = |name: &str| Keyer::new([7, 8]).key(Kind::Topic, "", name);
+        assert_eq!(log.last_of(topic("a")), LastOf::Nothing);
+        append(&mut log, Matcher::Key(topic("a")), 10);
+        append(&mut log, Matcher::Key(topic("b")), 10);
+        append(&mut log, Matcher::Key(topic("a")), 10);
+        append(&mut log, Matcher::Key(user("a")), 10);
+        append(&mut log, Matcher::All, 10);
+        let mut segments = 0;
+        while log.floor() < 3 {
+            assert_eq!((log.last_of(topic("a")), log.last_of(topic("b"))), (LastOf::At(3), LastOf::At(2)));
+            append(&mut log, Matcher::Key(topic("hot")), 300);
+            segments = segments.max(log.segments.len());
+        }
+        assert!(segments > 2, "it was looked for behind several segments");
+        assert_eq!((log.last_of(topic("a")), log.last_of(topic("b"))), (LastOf::At(3), LastOf::At(2)));
+        assert_eq!(log.last_of(topic("hot")), LastOf::At(log.tail()));
+        assert_eq!(log.last_of(topic("never")), LastOf::Nothing);
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! The seam behind a publish: a store takes records in, and the sequencer releases them, in order, when they
 //! are kept as well as the store promises. Memory releases inline; a disk log does so after its group commit.
 
+use crate::cursor::Cursor;
+use crate::expect::ExpectedLast;
 use crate::target::Matcher;
 use crate::time::Now;
 use crate::wire::FrameBody;
@@ -30,6 +32,20 @@ impl Durability {
 pub struct Draft {
     pub(crate) body: FrameBody,
     pub(crate) matcher: Matcher,
+    /// What must be the last event of its topic, which `matcher` then is.
+    pub(crate) expected: Option<ExpectedLast>,
+}
+
+impl Draft {
+    /// True if it is sent to nobody at all: nothing comes of it.
+    pub(crate) fn is_for_nobody(&self) -> bool {
+        matches!(&self.matcher, Matcher::AnyOf(keys) if keys.is_empty())
+    }
+
+    /// True if it will take a place in the log.
+    pub(crate) fn is_kept(&self) -> bool {
+        !self.body.ephemeral() && !self.is_for_nobody()
+    }
 }
 
 /// The name that a publisher gives to one request, so that sending it again does not publish it again.
@@ -67,6 +83,14 @@ pub enum PublishError {
     /// The idempotency key belongs to another request.
     #[error("the idempotency key belongs to another request")]
     KeyReused,
+    /// The last event of a topic is not the expected one.
+    #[error("draft {index} expects another last event of its topic")]
+    Conflict {
+        /// Which of the drafts, the first that is wrong.
+        index: usize,
+        /// The topic's last event, if it has one and the log knows of it.
+        last: Option<Cursor>,
+    },
 }
 
 /// Called once, with the receipts in the order of the drafts. No lock of the hub is held meanwhile.

@@ -3,10 +3,11 @@
 use super::{Guarded, Hub};
 use crate::directory::Recipients;
 use crate::event::Event;
+use crate::expect::{self, ExpectedLast};
 use crate::limits::QUICK_FANOUT;
 use crate::log::Record;
 use crate::store::{Draft, Durability, IdempotencyKey, PublishError, Receipt, Reply, Sequencer, Submission};
-use crate::target::{ClientId, Matcher, Target};
+use crate::target::{ClientId, Matcher, Name, Target};
 use crate::time::Now;
 use crate::wire::{FrameBody, StampedId};
 use bytes::Bytes;
@@ -15,7 +16,13 @@ use core::sync::atomic::Ordering;
 impl<S> Hub<S> {
     /// Encodes an event for a target. No lock is held.
     pub fn draft(&self, event: &Event, target: &Target) -> Draft {
-        Draft { body: FrameBody::encode(event), matcher: target.matcher(&self.inner.keyer) }
+        Draft { body: FrameBody::encode(event), matcher: target.matcher(&self.inner.keyer), expected: None }
+    }
+
+    /// [`Hub::draft`] for a topic, to be published only if the topic's last event is the expected one by then. Drafts
+    /// before it in the same publish count. If it is not, nothing of that publish is: [`PublishError::Conflict`].
+    pub fn draft_expecting(&self, event: &Event, topic: &Name, expected: ExpectedLast) -> Draft {
+        Draft { expected: Some(expected), ..self.draft(event, &Target::Topic(topic.clone())) }
     }
 
     /// Hands drafts to the store; `reply` gets the receipts when they are kept. All or nothing.
@@ -57,6 +64,10 @@ impl<S> Hub<S> {
             if guarded.closed {
                 return Err(PublishError::Closed);
             }
+            // Under the same hold as the release: what is true here is true until the drafts are in the log.
+            if let Some((index, last)) = expect::conflict(&guarded.log, &drafts) {
+                return Err(PublishError::Conflict { index, last });
+            }
             for draft in drafts {
                 stamped.push(self.release_one(&mut guarded, draft, now, &mut touched));
             }
@@ -88,10 +99,10 @@ impl<S> Hub<S> {
         now: Now,
         touched: &mut u64,
     ) -> (Option<StampedId>, usize, Durability) {
-        let Draft { body, matcher } = draft;
-        if matches!(&matcher, Matcher::AnyOf(keys) if keys.is_empty()) {
+        if draft.is_for_nobody() {
             return (None, 0, Durability::Ephemeral);
         }
+        let Draft { body, matcher, .. } = draft;
         guarded.published += 1;
         let matcher = self.known_client(matcher);
         let ephemeral = body.ephemeral();

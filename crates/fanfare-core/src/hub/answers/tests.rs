@@ -72,7 +72,7 @@ fn twins_wait_for_the_first_and_get_its_answer() {
 #[test]
 fn a_failure_is_told_to_all_and_remembered_by_nobody() {
     let answers = Arc::new(Answers::new(10, 1_000));
-    let failure = Err(PublishError::Closed);
+    let failure = Err(PublishError::Conflict { index: 0, last: None });
     let (first, first_told) = claim(&answers, &key("k", 1), 1, at(0));
     let (_, second_told) = claim(&answers, &key("k", 1), 1, at(0));
     first.unwrap()(failure.clone());
