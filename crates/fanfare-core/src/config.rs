@@ -46,5 +46,17 @@ impl Default for HubConfig {
 #[derive(Debug, Clone, Copy)]
 pub struct Seed(pub [u64; 6]);
 
+impl Seed {
+    /// What names are hashed with, where no log on disk says otherwise.
+    pub(crate) fn secret(self) -> [u64; 2] {
+        [self.0[0], self.0[1]]
+    }
+
+    /// The epoch, likewise.
+    pub(crate) fn epoch(self) -> u64 {
+        self.0[4] >> (64 - EPOCH_BITS)
+    }
+}
+
 /// Epochs are cut to this many bits, so that a cursor stays short.
 pub(crate) const EPOCH_BITS: u32 = 48;

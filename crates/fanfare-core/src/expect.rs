@@ -1,8 +1,8 @@
 //! Expectations: what a publisher believes to be the last event of a topic, checked where positions are given out.
 
 use crate::cursor::Cursor;
+use crate::dropped::LastOf;
 use crate::key::Key;
-use crate::log::{LastOf, Log};
 use crate::store::Draft;
 use crate::target::Matcher;
 use std::collections::HashMap;
@@ -42,10 +42,10 @@ impl ExpectedLast {
         }
     }
 
-    fn holds(self, last: LastOf, log: &Log) -> bool {
+    fn holds(self, last: LastOf, cursor_of: impl Fn(u64) -> Cursor) -> bool {
         match (self, last) {
             (Self::Nothing, LastOf::Nothing) => true,
-            (Self::Event(cursor), LastOf::At(position)) => cursor == log.cursor(position),
+            (Self::Event(cursor), LastOf::At(position)) => cursor == cursor_of(position),
             // Where the truth is not known, nothing is promised.
             _ => false,
         }
@@ -53,21 +53,26 @@ impl ExpectedLast {
 }
 
 /// The first draft whose expectation does not hold, if they are released now and in this order, and the last event that
-/// its topic has. That is one of the log, never one of the drafts: they are not published then.
-pub(crate) fn conflict(log: &Log, drafts: &[Draft]) -> Option<(usize, Option<Cursor>)> {
+/// its topic has. That is one of the log, never one of the drafts: they are not published then. `tail` is where the log
+/// ends, `last_of` its newest event of a topic, and `cursor_of` what stands for a place in it, or in its future.
+pub(crate) fn conflict(
+    drafts: &[Draft],
+    mut tail: u64,
+    last_of: impl Fn(Key) -> LastOf,
+    cursor_of: impl Fn(u64) -> Cursor,
+) -> Option<(usize, Option<Cursor>)> {
     if drafts.iter().all(|draft| draft.expected.is_none()) {
         return None;
     }
     // Where the drafts before the one that is looked at will be.
     let mut earlier: HashMap<Key, u64> = HashMap::new();
-    let mut tail = log.tail();
     for (index, draft) in drafts.iter().enumerate() {
         let key = if let Matcher::Key(key) = draft.matcher { Some(key) } else { None };
         if let (Some(expected), Some(key)) = (draft.expected, key) {
-            let kept = log.last_of(key);
+            let kept = last_of(key);
             let last = earlier.get(&key).map_or(kept, |position| LastOf::At(*position));
-            if !expected.holds(last, log) {
-                let last = if let LastOf::At(position) = kept { Some(log.cursor(position)) } else { None };
+            if !expected.holds(last, &cursor_of) {
+                let last = if let LastOf::At(position) = kept { Some(cursor_of(position)) } else { None };
                 return Some((index, last));
             }
         }

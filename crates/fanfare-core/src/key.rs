@@ -35,9 +35,17 @@ impl Kind {
 pub(crate) struct Key(u64, u64);
 
 impl Key {
-    /// The smallest key, for range queries.
+    /// Its first half.
     pub(crate) fn word(self) -> u64 {
         self.0
+    }
+
+    pub(crate) fn words(self) -> (u64, u64) {
+        (self.0, self.1)
+    }
+
+    pub(crate) const fn from_words(first: u64, second: u64) -> Self {
+        Self(first, second)
     }
 }
 

@@ -37,6 +37,8 @@ pub const WINDOW_ENTRIES: usize = 32_768;
 pub const INBOX_RECORDS: usize = 65_536;
 /// Most bytes of frames waiting in one shard's inbox.
 pub const INBOX_BYTES: usize = 16 * 1024 * 1024;
+/// Most chunks read from disk that are on their way to their connections.
+pub const COLD_READS: usize = 16;
 /// Most keys whose last dropped position is remembered one by one.
 pub const DROPPED_KEYS_MAX: usize = 65_536;
 /// Longest time for which the answer under an idempotency key is remembered: a day.

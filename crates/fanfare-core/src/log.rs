@@ -1,15 +1,16 @@
-//! The log in memory: ordered records in segments, what was dropped, and where each epoch begins.
+//! The log in memory: ordered records in segments, and where each epoch begins.
 //!
 //! Owns history and its bounds. Knows no connection: readers come with sorted keys and a position.
 //! A reader's cost follows the records that match it: each segment knows which of its records each key has.
 
 use crate::cursor::Cursor;
+use crate::dropped::{Dropped, LastOf, Loss};
+use crate::epochs::Epochs;
 use crate::key::Key;
-use crate::limits::DROPPED_KEYS_MAX;
 use crate::target::Matcher;
 use bytes::Bytes;
 
-use std::collections::{BTreeSet, HashMap, VecDeque, btree_set};
+use std::collections::{BTreeSet, VecDeque, btree_set};
 
 /// What one record costs besides its frame: itself, its index entry, and the frame's reference count.
 const RECORD_OVERHEAD: usize = size_of::<Record>() + 112;
@@ -38,75 +39,16 @@ struct Segment {
     closed_at: u64,
 }
 
-/// What a reader is told of the records that are gone.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Loss {
-    /// Nothing this reader would have got.
-    Nothing,
-    /// Something; it may go on after this position.
-    GapUntil(u64),
-}
-
-/// The newest record of a topic, dropped or not.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum LastOf {
-    At(u64),
-    /// There never was one.
-    Nothing,
-    /// There is none in the log, and what was dropped is forgotten.
-    Unknown,
-}
-
-/// Last dropped position by key, bounded: when full, the oldest entries are forgotten and stand as one position.
-#[derive(Debug, Default)]
-struct DroppedKeys {
-    last: HashMap<Key, u64>,
-    oldest: BTreeSet<(u64, Key)>,
-    forgotten: u64,
-}
-
-impl DroppedKeys {
-    fn note(&mut self, key: Key, position: u64) {
-        if let Some(before) = self.last.insert(key, position) {
-            self.oldest.remove(&(before, key));
-        }
-        self.oldest.insert((position, key));
-        if self.last.len() > DROPPED_KEYS_MAX
-            && let Some((position, key)) = self.oldest.pop_first()
-        {
-            self.last.remove(&key);
-            self.forgotten = self.forgotten.max(position);
-        }
-    }
-
-    /// The last position under this key, if the truth is known.
-    fn last_of(&self, key: &Key) -> LastOf {
-        match self.last.get(key) {
-            Some(position) => LastOf::At(*position),
-            None if self.forgotten == 0 => LastOf::Nothing,
-            None => LastOf::Unknown,
-        }
-    }
-
-    /// True if a record under this key above `position` may have been dropped.
-    fn lost_above(&self, key: &Key, position: u64) -> bool {
-        self.last.get(key).copied().unwrap_or(self.forgotten) > position
-    }
-}
-
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Log {
     segments: VecDeque<Segment>,
-    epoch: u64,
+    epochs: Epochs,
+    /// What is dropped here is kept on disk, which remembers what is dropped there.
+    on_disk: bool,
     /// The position of the newest record ever.
     tail: u64,
-    /// The position of the newest record dropped; everything above is here.
-    floor: u64,
-    dropped_broadcast: u64,
-    dropped: DroppedKeys,
-    /// Apart, since connection keys come and go by the thousand and would push out lasting ones.
-    dropped_clients: DroppedKeys,
+    dropped: Dropped,
     bytes: usize,
     bytes_max: usize,
     age_max_ms: u64,
@@ -125,24 +67,29 @@ impl Log {
     pub(crate) fn new(epoch: u64, bytes_max: usize, age_max_ms: u64) -> Self {
         Self {
             segments: VecDeque::new(),
-            epoch,
+            epochs: Epochs::new(epoch),
+            on_disk: false,
             tail: 0,
-            floor: 0,
-            dropped_broadcast: 0,
-            dropped: DroppedKeys::default(),
-            dropped_clients: DroppedKeys::default(),
+            dropped: Dropped::default(),
             bytes: 0,
             bytes_max,
             age_max_ms,
         }
     }
 
+    /// The newest part of a log on disk, which ends at `tail`.
+    pub(crate) fn of_disk(epochs: Epochs, tail: u64, bytes_max: usize, age_max_ms: u64) -> Self {
+        let dropped = Dropped { floor: tail, ..Dropped::default() };
+        Self { epochs, on_disk: true, tail, dropped, ..Self::new(0, bytes_max, age_max_ms) }
+    }
+
     pub(crate) fn tail(&self) -> u64 {
         self.tail
     }
 
+    /// The position of the newest record dropped; everything above is here.
     pub(crate) fn floor(&self) -> u64 {
-        self.floor
+        self.dropped.floor
     }
 
     pub(crate) fn bytes(&self) -> usize {
@@ -154,12 +101,12 @@ impl Log {
     }
 
     pub(crate) fn cursor(&self, position: u64) -> Cursor {
-        Cursor { epoch: self.epoch, position }
+        self.epochs.cursor(position)
     }
 
     /// The position a presented cursor stands for, `None` if it means nothing here.
     pub(crate) fn resolve(&self, cursor: Cursor) -> Option<u64> {
-        (cursor.epoch == self.epoch && cursor.position <= self.tail).then_some(cursor.position)
+        self.epochs.resolve(cursor, self.tail)
     }
 
     /// The cursor the next record will have.
@@ -221,29 +168,18 @@ impl Log {
 
     /// Remembers of a dropped segment what returning readers must be told.
     fn fold(&mut self, segment: &Segment) {
+        if self.on_disk {
+            self.dropped.floor = segment.last_position();
+            return;
+        }
         for record in &segment.records {
-            self.floor = record.position;
-            match &record.matcher {
-                Matcher::All => self.dropped_broadcast = record.position,
-                Matcher::Client(_, key) => self.dropped_clients.note(*key, record.position),
-                other => {
-                    for key in other.index_keys() {
-                        self.dropped.note(*key, record.position);
-                    }
-                }
-            }
+            self.dropped.note(&record.matcher, record.position);
         }
     }
 
     /// Whether a reader at `position` has lost something. `client` is the reader's own connection, if it has one yet.
     pub(crate) fn loss(&self, keys: &[Key], client: Option<Key>, position: u64) -> Loss {
-        if position >= self.floor {
-            return Loss::Nothing;
-        }
-        let lost = self.dropped_broadcast > position
-            || keys.iter().any(|key| self.dropped.lost_above(key, position))
-            || client.is_some_and(|key| self.dropped_clients.lost_above(&key, position));
-        if lost { Loss::GapUntil(self.floor) } else { Loss::Nothing }
+        self.dropped.loss(keys, client, position)
     }
 
     /// Reads matching records above `position` into `out`. Returns how far the reader is then complete.
@@ -282,23 +218,27 @@ impl Log {
             debug_assert_eq!(record.matcher, Matcher::Key(topic), "a topic stands alone");
             Some(LastOf::At(record.position))
         };
-        self.segments.iter().rev().find_map(newest).unwrap_or_else(|| self.dropped.last_of(&topic))
+        match self.segments.iter().rev().find_map(newest) {
+            Some(last) => last,
+            None if self.on_disk => LastOf::Unknown,
+            None => self.dropped.keys.last_of(&topic),
+        }
     }
 
-    /// The position after which `count` matching records follow, or the floor if there are fewer.
-    pub(crate) fn last_matching(&self, sorted_keys: &[Key], count: u64) -> u64 {
+    /// The position after which `count` matching records follow, if there are so many here.
+    pub(crate) fn last_matching(&self, sorted_keys: &[Key], count: u64) -> Option<u64> {
         let mut missing = count;
         if missing == 0 {
-            return self.tail;
+            return Some(self.tail);
         }
         for segment in self.segments.iter().rev() {
             let positions: Vec<u64> = segment.matching(sorted_keys, 0).map(|record| record.position).collect();
             if positions.len() as u64 >= missing {
-                return positions[positions.len() - missing as usize] - 1;
+                return Some(positions[positions.len() - missing as usize] - 1);
             }
             missing -= positions.len() as u64;
         }
-        self.floor
+        None
     }
 }
 
@@ -370,6 +310,7 @@ impl Lane<'_> {
 mod tests {
     use super::*;
     use crate::key::{Keyer, Kind};
+    use crate::limits::DROPPED_KEYS_MAX;
 
     const ALL: ReadLimit = ReadLimit { upto: u64::MAX, bytes: usize::MAX, records: usize::MAX };
 
@@ -407,8 +348,8 @@ mod tests {
         assert_eq!(positions(&log, &keys, 0), [1, 2, 4, 5, 6]);
         assert_eq!(positions(&log, &keys, 4), [5, 6]);
         assert_eq!(positions(&log, &[], 0), [1, 6]);
-        assert_eq!(log.last_matching(&[user("a")], 2), 3);
-        assert_eq!(log.last_matching(&[user("a")], 99), 0);
+        assert_eq!(log.last_matching(&[user("a")], 2), Some(3));
+        assert_eq!(log.last_matching(&[user("a")], 99), None);
     }
 
     #[test]
@@ -434,12 +375,12 @@ mod tests {
             append(&mut log, Matcher::Key(keyer.key(Kind::User, "", &number.to_string())), 100);
         }
         let first = keyer.key(Kind::User, "", "0");
-        assert!(log.dropped.last.len() <= DROPPED_KEYS_MAX);
+        assert!(log.dropped.keys.len() <= DROPPED_KEYS_MAX);
         assert!(
             matches!(log.loss(&[first], None, 0), Loss::GapUntil(_)),
             "its entry is gone, so the truth is not known"
         );
-        assert_eq!(log.loss(&[first], None, log.dropped.forgotten), Loss::Nothing);
+        assert_eq!(log.loss(&[first], None, log.dropped.keys.forgotten), Loss::Nothing);
         assert_eq!(log.last_of(first), LastOf::Unknown);
         assert_eq!(log.last_of(keyer.key(Kind::Topic, "", "new")), LastOf::Unknown, "it may have been forgotten, too");
         let kept = keyer.key(Kind::User, "", &(DROPPED_KEYS_MAX + 100).to_string());

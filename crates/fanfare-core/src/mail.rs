@@ -2,6 +2,7 @@
 
 use crate::control::Disconnect;
 use crate::directory::Recipients;
+use crate::disk::Chunk;
 use crate::inbox::{Inbox, Queue};
 use crate::limits::{INBOX_BYTES, INBOX_RECORDS};
 use crate::sink::Token;
@@ -45,6 +46,12 @@ pub(crate) enum Message<S> {
     Close {
         token: Token,
         reason: Disconnect,
+    },
+    /// A chunk that was read from disk, above `position`.
+    Cold {
+        token: Token,
+        position: u64,
+        chunk: Chunk,
     },
     Drain {
         reason: Disconnect,

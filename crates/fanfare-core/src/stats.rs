@@ -1,6 +1,7 @@
 //! Counters: plain numbers that one thread adds to and everybody may read.
 
 use crate::control::Disconnect;
+use crate::disk::Condition;
 use core::sync::atomic::{AtomicU64, Ordering};
 
 /// One moment's numbers.
@@ -17,10 +18,14 @@ pub struct Stats {
     pub last_event_at: Option<u64>,
     /// Connections refused for want of room.
     pub refused: u64,
-    /// Records in the log.
+    /// Records in the log, on disk if there is one.
     pub log_records: usize,
     /// Bytes of the log, overhead included.
     pub log_bytes: usize,
+    /// Segments of the log on disk, 0 without one.
+    pub log_segments: usize,
+    /// How the disk is, if the log is on one.
+    pub disk: Option<Condition>,
     /// The newest position.
     pub position: u64,
     /// Application events fully handed to sinks, one per connection.

@@ -3,14 +3,18 @@
 
 use crate::cursor::Cursor;
 use crate::expect::ExpectedLast;
+use crate::limits::EVENT_ID_MAX;
 use crate::target::Matcher;
 use crate::time::Now;
-use crate::wire::FrameBody;
+use crate::wire::{FrameBody, StampedId};
+use bytes::Bytes;
 
 /// What an acknowledged event has reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Durability {
+    /// The disk: kept through a loss of power, within the log's bounds.
+    Disk,
     /// Nothing is kept: an ephemeral event, delivered to whoever is there, or one for nobody.
     Ephemeral,
     /// This process's memory: kept until it ends, within the log's bounds.
@@ -21,19 +25,29 @@ impl Durability {
     /// The word for it in answers.
     pub fn as_str(self) -> &'static str {
         match self {
-            Self::Memory => "memory",
+            Self::Disk => "disk",
             Self::Ephemeral => "ephemeral",
+            Self::Memory => "memory",
         }
     }
 }
 
-/// An encoded event with its target, not yet in the log.
+/// An encoded event with its target, not yet visible.
 #[derive(Debug)]
 pub struct Draft {
-    pub(crate) body: FrameBody,
+    pub(crate) content: Content,
     pub(crate) matcher: Matcher,
     /// What must be the last event of its topic, which `matcher` then is.
     pub(crate) expected: Option<ExpectedLast>,
+}
+
+/// What a draft has of its frame.
+#[derive(Debug)]
+pub(crate) enum Content {
+    /// Everything but the id line: it gets its place at the release.
+    Body(FrameBody),
+    /// All of it: its store gave it its place.
+    Placed { position: u64, frame: Bytes, id: StampedId },
 }
 
 impl Draft {
@@ -42,9 +56,34 @@ impl Draft {
         matches!(&self.matcher, Matcher::AnyOf(keys) if keys.is_empty())
     }
 
-    /// True if it will take a place in the log.
+    /// True if it takes a place in the log.
     pub(crate) fn is_kept(&self) -> bool {
-        !self.body.ephemeral() && !self.is_for_nobody()
+        !matches!(&self.content, Content::Body(body) if body.ephemeral()) && !self.is_for_nobody()
+    }
+
+    /// Gives it its place.
+    pub(crate) fn place(&mut self, cursor: Cursor) {
+        if let Content::Body(body) = &mut self.content {
+            let (frame, id) = core::mem::take(body).stamp(cursor);
+            self.content = Content::Placed { position: cursor.position, frame, id };
+        }
+    }
+
+    /// The frame, once it has its place.
+    pub(crate) fn frame(&self) -> &[u8] {
+        if let Content::Placed { frame, .. } = &self.content { frame } else { &[] }
+    }
+
+    /// The text of its id line, once it has its place.
+    pub(crate) fn id(&self) -> Option<&str> {
+        if let Content::Placed { id, .. } = &self.content { Some(id.as_str()) } else { None }
+    }
+
+    fn len(&self) -> usize {
+        match &self.content {
+            Content::Body(body) => body.len(),
+            Content::Placed { frame, .. } => frame.len(),
+        }
     }
 }
 
@@ -91,6 +130,16 @@ pub enum PublishError {
         /// The topic's last event, if it has one and the log knows of it.
         last: Option<Cursor>,
     },
+    /// Too much waits for the disk: come back in a moment.
+    #[error("too many events wait for the disk")]
+    Busy,
+    /// The disk is full: nothing was kept, nothing was sent. The next event is tried again.
+    #[error("the disk is full")]
+    Full,
+    /// An earlier write failed, after which nothing the disk says can be trusted: what was not answered yet may be kept
+    /// or not, and nothing more is written until the log is opened anew.
+    #[error("the log on disk failed and is read-only until the server is started again")]
+    ReadOnly,
 }
 
 /// Called once, with the receipts in the order of the drafts. No lock of the hub is held meanwhile.
@@ -108,16 +157,34 @@ pub struct Submission {
     pub reply: Reply,
 }
 
+impl Submission {
+    /// True if there is something to keep: an event, or the key's answer.
+    pub(crate) fn is_kept(&self) -> bool {
+        self.key.is_some() || self.drafts.iter().any(Draft::is_kept)
+    }
+
+    /// At most so many bytes in a log on disk, whose overheads these are, generously.
+    pub(crate) fn log_bytes(&self) -> usize {
+        let key = self.key.as_ref().map_or(0, |key| 128 + key.key.len());
+        let answer = if key > 0 { 48 + EVENT_ID_MAX } else { 0 };
+        key + self.drafts.iter().map(|draft| 96 + answer + draft.len() + draft.matcher.extra_bytes()).sum::<usize>()
+    }
+}
+
 /// Makes records visible: the hub, as a store sees it.
 pub trait Sequencer {
-    /// Gives the drafts their positions, appends them, hands them to the shards, and answers.
-    fn release(&self, submission: Submission);
+    /// Gives the drafts their positions, where they have none yet, appends them, hands them to the shards, and answers
+    /// that they are kept as well as `durability` says.
+    fn release(&self, submission: Submission, durability: Durability);
 }
 
 /// Keeps records before they are released.
 pub trait Store: Send + Sync + 'static {
     /// Takes the drafts and calls [`Sequencer::release`], now or later, in the order of submission.
     fn submit(&self, submission: Submission, sequencer: &dyn Sequencer);
+
+    /// The hub takes no more.
+    fn close(&self) {}
 }
 
 /// Keeps nothing beyond the log in memory.
@@ -126,6 +193,6 @@ pub struct MemoryStore;
 
 impl Store for MemoryStore {
     fn submit(&self, submission: Submission, sequencer: &dyn Sequencer) {
-        sequencer.release(submission);
+        sequencer.release(submission, Durability::Memory);
     }
 }

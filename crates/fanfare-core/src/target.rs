@@ -274,6 +274,7 @@ impl Target {
         let one = |kind, name: &Name| Matcher::Key(keyer.key(kind, "", name.as_str()));
         match self {
             Self::All => Matcher::All,
+            // Its key is this start's secret, not the log's.
             Self::Client(id) => Matcher::Client(*id, keyer.client(id.slot, id.generation)),
             Self::Session(session) => one(Kind::Session, session),
             Self::Topic(topic) => one(Kind::Topic, topic),

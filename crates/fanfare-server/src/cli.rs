@@ -2,6 +2,7 @@
 
 use clap::{ArgAction, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// Server-Sent Events: publish over HTTP, subscribe with EventSource.
@@ -63,11 +64,27 @@ pub(crate) struct ServeOptions {
     #[arg(long, env = "FANFARE_LIFETIME", value_parser = duration, value_name = "TIME")]
     pub(crate) lifetime: Option<Duration>,
 
-    /// Bytes of history, such as 64MiB
+    /// Directory to keep the history in, through restarts and losses of power [default: in memory only]
+    #[arg(long, env = "FANFARE_DATA_DIR", value_name = "DIRECTORY")]
+    pub(crate) data_dir: Option<PathBuf>,
+
+    /// Bytes of history on disk
+    #[arg(long, env = "FANFARE_DISK_SIZE", default_value = "1GiB", value_parser = bytes, value_name = "SIZE")]
+    pub(crate) disk_size: usize,
+
+    /// Age of history on disk
+    #[arg(long, env = "FANFARE_DISK_AGE", default_value = "7d", value_parser = duration, value_name = "TIME")]
+    pub(crate) disk_age: Duration,
+
+    /// Events of history on disk [default: any number]
+    #[arg(long, env = "FANFARE_DISK_EVENTS", value_name = "NUMBER")]
+    pub(crate) disk_events: Option<u64>,
+
+    /// Bytes of history in memory, such as 64MiB
     #[arg(long, env = "FANFARE_HISTORY_SIZE", default_value = "64MiB", value_parser = bytes, value_name = "SIZE")]
     pub(crate) history_size: usize,
 
-    /// Age of history
+    /// Age of history in memory
     #[arg(long, env = "FANFARE_HISTORY_AGE", default_value = "10m", value_parser = duration, value_name = "TIME")]
     pub(crate) history_age: Duration,
 

@@ -21,6 +21,8 @@ use tracing_subscriber::filter::LevelFilter;
 const RESERVE_PART: u64 = 20;
 const RESERVE_MIN: u64 = 32;
 const RESERVE_MAX: u64 = 1_024;
+/// Besides, for the files of a log on disk: two for each of about 64 segments.
+const RESERVE_DISK: u64 = 160;
 /// Longest time a browser may remember the answer to a preflight.
 const PREFLIGHT_AGE: Duration = Duration::from_secs(3_600);
 
@@ -84,7 +86,8 @@ fn start_logging(options: &ServeOptions) -> WorkerGuard {
 fn config(options: &ServeOptions, descriptors: Option<u64>) -> SseConfig {
     let default = SseConfig::default();
     let from_descriptors = descriptors.map(|limit| {
-        let reserve = (limit / RESERVE_PART).clamp(RESERVE_MIN, RESERVE_MAX).min(limit / 2);
+        let disk = if options.data_dir.is_some() { RESERVE_DISK } else { 0 };
+        let reserve = ((limit / RESERVE_PART).clamp(RESERVE_MIN, RESERVE_MAX) + disk).min(limit / 2);
         usize::try_from(limit - reserve).unwrap_or(usize::MAX).max(1)
     });
     SseConfig {
@@ -94,6 +97,10 @@ fn config(options: &ServeOptions, descriptors: Option<u64>) -> SseConfig {
         enable_logging: !options.quiet,
         stall_timeout: options.stall_timeout,
         lifetime: options.lifetime,
+        data_dir: options.data_dir.clone(),
+        disk_bytes: options.disk_size as u64,
+        disk_age: options.disk_age,
+        disk_events: options.disk_events,
         history_bytes: options.history_size,
         history_age: options.history_age,
         shards: options.shards,

@@ -2,6 +2,8 @@
 
 use crate::error::ConfigError;
 use crate::sys;
+use fanfare_core::disk::DiskConfig;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// The settings of a manager. Write `SseConfig { ping_interval: …, ..SseConfig::default() }`.
@@ -30,9 +32,20 @@ pub struct SseConfig {
     pub stall_timeout: Duration,
     /// A stream ends after so long, give or take a tenth, and its client reconnects. Default `None`: never.
     pub lifetime: Option<Duration>,
-    /// Bound of the history in bytes, with its overhead (about 250 bytes for each event). Default 64 MiB, at least 64 KiB.
+    /// Where the history is kept on disk, through restarts and losses of power. The directory is made if there is none,
+    /// and belongs to one manager at a time. Default `None`: the history is in memory only, and its bounds are the two
+    /// settings that follow; with a directory they bound the newest part, which is read without the disk.
+    pub data_dir: Option<PathBuf>,
+    /// Bound of the history on disk in bytes. Default 1 GiB, at least 1 MiB. It is dropped in 64 parts, and each takes
+    /// two open files.
+    pub disk_bytes: u64,
+    /// Bound of the history on disk in age. Default 7 days.
+    pub disk_age: Duration,
+    /// Bound of the history on disk in events. Default `None`: any number.
+    pub disk_events: Option<u64>,
+    /// Bound of the history in memory in bytes, with its overhead (about 250 bytes for each event). Default 64 MiB, at least 64 KiB.
     pub history_bytes: usize,
-    /// Bound of the history in age. Default 10 min.
+    /// Bound of the history in memory in age. Default 10 min.
     pub history_age: Duration,
     /// `Idempotency-Key`s remembered at most. Default 100,000. About 200 bytes each, and 100 for each event published
     /// under it; 64 MiB together, beyond which the oldest are forgotten.
@@ -46,6 +59,7 @@ const DESCRIPTORS_ASSUMED: u64 = 1_024;
 const PING_INTERVAL_MIN: Duration = Duration::from_millis(10);
 const DAY: Duration = Duration::from_secs(86_400);
 const HISTORY_BYTES_MIN: usize = 64 * 1024;
+const DISK_BYTES_MIN: u64 = 1 << 20;
 
 impl Default for SseConfig {
     fn default() -> Self {
@@ -57,6 +71,10 @@ impl Default for SseConfig {
             enable_logging: true,
             stall_timeout: Duration::from_secs(300),
             lifetime: None,
+            data_dir: None,
+            disk_bytes: DiskConfig::default().bytes,
+            disk_age: Duration::from_millis(DiskConfig::default().age_ms),
+            disk_events: DiskConfig::default().records,
             history_bytes: 64 << 20,
             history_age: Duration::from_secs(600),
             idempotency_keys: 100_000,
@@ -95,6 +113,15 @@ impl SseConfig {
         if self.history_age < Duration::from_secs(1) || self.history_age > 3_650 * DAY {
             return refuse("history_age", "must be from a second to ten years");
         }
+        if self.disk_bytes < DISK_BYTES_MIN {
+            return refuse("disk_bytes", "must be at least 1048576");
+        }
+        if self.disk_age < Duration::from_secs(1) || self.disk_age > 3_650 * DAY {
+            return refuse("disk_age", "must be from a second to ten years");
+        }
+        if self.disk_events == Some(0) {
+            return refuse("disk_events", "must be at least 1; None is any number");
+        }
         if !(1..=64).contains(&self.shards) {
             return refuse("shards", "must be from 1 to 64");
         }
@@ -110,6 +137,13 @@ impl SseConfig {
             idempotency_keys: self.idempotency_keys,
             ..fanfare_core::HubConfig::default()
         })
+    }
+}
+
+impl SseConfig {
+    /// The bounds of the log on disk.
+    pub(crate) fn disk(&self) -> DiskConfig {
+        DiskConfig { bytes: self.disk_bytes, age_ms: millis(self.disk_age), records: self.disk_events }
     }
 }
 

@@ -7,6 +7,9 @@ use std::fmt::Display;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SendError {
+    /// More waits for the disk than it takes: come back in a moment.
+    #[error("too many events wait for the disk; try again in a moment")]
+    Busy,
     /// The manager was destroyed.
     #[error("the manager is closed")]
     Closed,
@@ -22,6 +25,12 @@ pub enum SendError {
     /// The idempotency key belongs to another request: use a new one for a new event.
     #[error("the idempotency key belongs to another request")]
     KeyReused,
+    /// The disk is full, and the event is not kept. Make room; the next publish is tried again.
+    #[error("the disk is full, and the event was not kept; it may be sent again once there is room")]
+    Full,
+    /// The disk failed. What was sent when it did may be kept or not; nothing is until the log is opened anew.
+    #[error("the log on disk failed; publishes are refused until the server is started again")]
+    ReadOnly,
     /// Something is larger than its limit.
     #[error("{pointer}: {detail}")]
     TooLarge {
@@ -41,7 +50,7 @@ impl SendError {
     pub(crate) fn place(&self) -> &str {
         const METADATA: &str = "/to/filter/metadata";
         match self {
-            Self::Closed | Self::KeyReused => "",
+            Self::Busy | Self::Closed | Self::Full | Self::KeyReused | Self::ReadOnly => "",
             Self::Invalid { pointer, .. } | Self::TooLarge { pointer, .. } => {
                 if pointer.starts_with(METADATA) {
                     METADATA
@@ -89,7 +98,43 @@ pub enum ConfigError {
         /// Why, and what to do.
         detail: String,
     },
+    /// The data directory cannot be used.
+    #[error("the data directory {path:?} cannot be used")]
+    Storage {
+        /// The directory.
+        path: std::path::PathBuf,
+        /// Why.
+        #[source]
+        error: StorageError,
+    },
     /// The system gave no poller, thread or random number.
     #[error("the system refused what a manager needs")]
     System(#[from] std::io::Error),
+}
+
+/// Why a directory cannot be used for the history.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StorageError {
+    /// Another process, or another manager, has it.
+    #[error("another process has it{}; a directory belongs to one server at a time", holder.map(|id: u32| format!(" (process {id})")).unwrap_or_default())]
+    Taken {
+        /// That process, as far as it is known.
+        holder: Option<u32>,
+    },
+    /// It is a file.
+    #[error("it is not a directory")]
+    NotADirectory,
+    /// The system said no.
+    #[error("cannot {what} it")]
+    Directory {
+        /// What was tried.
+        what: &'static str,
+        /// What it said.
+        #[source]
+        error: std::io::Error,
+    },
+    /// There is something in it that is not a log, or not a sound one.
+    #[error(transparent)]
+    Open(fanfare_core::disk::OpenError),
 }

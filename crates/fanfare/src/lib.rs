@@ -39,6 +39,7 @@ mod http;
 mod lock;
 mod manager;
 mod serve;
+mod storage;
 mod sys;
 mod target;
 #[cfg(feature = "test-util")]
@@ -50,7 +51,7 @@ pub use crate::http::{
 };
 pub use config::SseConfig;
 pub use connection::{Connection, ConnectionOptions, Heartbeat};
-pub use error::{ConfigError, ConnectError, SendError};
+pub use error::{ConfigError, ConnectError, SendError, StorageError};
 pub use event::SseEvent;
 pub use fanfare_core::{Parsed as ReceivedEvent, ParserError, Stats as EngineStats, limits};
 pub use global::{

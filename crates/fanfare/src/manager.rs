@@ -7,10 +7,13 @@ use crate::driver::{self, EngineHub, ShardThread};
 use crate::error::{ConfigError, ConnectError, SendError};
 use crate::event::SseEvent;
 use crate::lock::lock;
+use crate::storage::{self, DiskThreads, Lock};
 use crate::target::{SseFilter, Target};
+use crate::transport::Transport;
+use fanfare_core::disk::{DiskWriter, OpenReport};
 use fanfare_core::{
     ClientId, Disconnect, Draft, Durability, Hub, IdempotencyKey, MemoryStore, Now, PublishError, RegisterError, Seed,
-    Store,
+    Shard, Store,
 };
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -52,6 +55,8 @@ pub(crate) struct Inner {
     /// It drains, was destroyed, or has lost a shard's thread.
     draining: Arc<AtomicBool>,
     stop: Arc<AtomicBool>,
+    /// Ends last: what was submitted is still written.
+    _disk: Option<DiskThreads>,
 }
 
 impl Inner {
@@ -72,6 +77,31 @@ impl Drop for Inner {
     }
 }
 
+/// Randomness from the system, for secrets and epochs.
+fn random_words<const N: usize>() -> std::io::Result<[u64; N]> {
+    let mut words = [0u64; N];
+    for word in &mut words {
+        let mut bytes = [0; 8];
+        getrandom::fill(&mut bytes).map_err(|error| std::io::Error::other(error.to_string()))?;
+        *word = u64::from_ne_bytes(bytes);
+    }
+    Ok(words)
+}
+
+fn log_opened(report: &OpenReport, logging: bool) {
+    let OpenReport { new, segments, records, torn, holes, .. } = *report;
+    if logging {
+        tracing::info!(target: "fanfare", new, segments, records, torn, "log on disk opened");
+    }
+    if holes > 0 {
+        tracing::error!(
+            target: "fanfare",
+            holes,
+            "records on disk are damaged or missing; whoever reads there is told a gap (`fanfare log verify` says where)"
+        );
+    }
+}
+
 /// What became of a published event.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Receipt {
@@ -79,7 +109,7 @@ pub struct Receipt {
     pub id: Option<String>,
     /// Connections it is for, each counted once: all that were registered when it was released.
     pub clients: usize,
-    /// How well it is kept: `memory`, or `ephemeral`.
+    /// How well it is kept: `disk`, `memory`, or `ephemeral`.
     pub durability: &'static str,
 }
 
@@ -155,22 +185,34 @@ impl SseManager {
     }
 
     pub(crate) fn with_clock(config: SseConfig, clock: Clock) -> Result<Self, ConfigError> {
-        Self::with_store(config, clock, Box::new(MemoryStore))
+        let Some(path) = &config.data_dir else { return Self::with_store(config, clock, Box::new(MemoryStore)) };
+        let hub_config = config.check()?;
+        let now = clock.now();
+        let failed = |error| ConfigError::Storage { path: path.clone(), error };
+        let (open, lock) = storage::open(path, &config, random_words()?, now).map_err(failed)?;
+        log_opened(&open.report, config.enable_logging);
+        let (hub, shards, writer) = Hub::on_disk(hub_config, open, Seed(random_words()?), now);
+        Self::start(config, clock, hub, shards, Some((writer, lock)))
     }
 
     fn with_store(config: SseConfig, clock: Clock, store: Box<dyn Store>) -> Result<Self, ConfigError> {
-        let hub_config = config.check()?;
-        let mut words = [0u64; 6];
-        for word in &mut words {
-            let mut bytes = [0; 8];
-            getrandom::fill(&mut bytes).map_err(|error| std::io::Error::other(error.to_string()))?;
-            *word = u64::from_ne_bytes(bytes);
-        }
-        let (hub, shards) = Hub::new(hub_config, store, Seed(words), clock.now());
+        let (hub, shards) = Hub::new(config.check()?, store, Seed(random_words()?), clock.now());
+        Self::start(config, clock, hub, shards, None)
+    }
+
+    fn start(
+        config: SseConfig,
+        clock: Clock,
+        hub: EngineHub,
+        shards: Vec<Shard<Transport>>,
+        disk: Option<(DiskWriter, Lock)>,
+    ) -> Result<Self, ConfigError> {
         let stop = Arc::new(AtomicBool::new(false));
         let draining = Arc::new(AtomicBool::new(false));
         let threads = driver::start(&hub, shards, &clock, &stop, &draining, config.enable_logging)?;
-        let inner = Inner { hub, config, clock, threads, destroyed: AtomicBool::new(false), draining, stop };
+        let disk = disk.map(|(writer, lock)| DiskThreads::start(&hub, writer, &clock, lock)).transpose()?;
+        let destroyed = AtomicBool::new(false);
+        let inner = Inner { hub, config, clock, threads, destroyed, draining, stop, _disk: disk };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -354,6 +396,9 @@ impl SseManager {
             Box::new(move |result| {
                 let result = result.map_err(|error| match error {
                     PublishError::KeyReused => SendError::KeyReused,
+                    PublishError::Busy => SendError::Busy,
+                    PublishError::Full => SendError::Full,
+                    PublishError::ReadOnly => SendError::ReadOnly,
                     _ => SendError::Closed,
                 });
                 if logging {
@@ -473,7 +518,7 @@ impl SendError {
         match self {
             Self::Invalid { pointer, detail } => Self::Invalid { pointer: prefix(pointer), detail },
             Self::TooLarge { pointer, detail } => Self::TooLarge { pointer: prefix(pointer), detail },
-            whole @ (Self::Closed | Self::KeyReused) => whole,
+            whole @ (Self::Busy | Self::Closed | Self::Full | Self::KeyReused | Self::ReadOnly) => whole,
         }
     }
 }

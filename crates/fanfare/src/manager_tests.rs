@@ -19,7 +19,7 @@ impl Later {
     fn release_all(&self, manager: &SseManager) {
         let held = std::mem::take(&mut *lock(&self.0));
         for submission in held {
-            manager.inner.hub.release(submission);
+            manager.inner.hub.release(submission, Durability::Memory);
         }
     }
 }

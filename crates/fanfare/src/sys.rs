@@ -48,6 +48,21 @@ mod linux {
         if result == 0 { Ok(()) } else { Err(std::io::Error::last_os_error()) }
     }
 
+    /// Makes a file at least so long, with room on the disk for all of it: a full disk shows here, not in the middle
+    /// of a write.
+    pub(crate) fn allocate(file: &std::fs::File, len: u64) -> std::io::Result<()> {
+        let len_signed = libc::off_t::try_from(len).map_err(|_| std::io::ErrorKind::FileTooLarge)?;
+        // SAFETY: the descriptor is open for the life of the borrow; no memory is handed over.
+        if unsafe { libc::fallocate(file.as_raw_fd(), 0, 0, len_signed) } == 0 {
+            return Ok(());
+        }
+        match std::io::Error::last_os_error() {
+            // Some file systems cannot reserve; there a write says that the disk is full.
+            error if error.raw_os_error() == Some(libc::EOPNOTSUPP) => super::lengthen(file, len),
+            error => Err(error),
+        }
+    }
+
     /// Gives free heap pages back to the system, as after a storm of connects.
     pub(crate) fn trim_heap() {
         #[cfg(target_env = "gnu")]
@@ -78,15 +93,22 @@ mod linux {
     }
 }
 
+/// Makes a file at least so long.
+fn lengthen(file: &std::fs::File, len: u64) -> std::io::Result<()> {
+    if file.metadata()?.len() < len { file.set_len(len) } else { Ok(()) }
+}
+
 #[cfg(target_os = "linux")]
 pub(crate) use linux::set_notsent_lowat;
 #[cfg(target_os = "linux")]
-pub(crate) use linux::{raise_descriptor_limit, soft_descriptor_limit, trim_heap, unacknowledged_ms};
+pub(crate) use linux::{allocate, raise_descriptor_limit, soft_descriptor_limit, trim_heap, unacknowledged_ms};
 
 /// Elsewhere these are refinements that are missing, not needed for correctness: dead peers are found by the
 /// kernel's own retransmission timeout, and the descriptor limit is what the shell set.
 #[cfg(not(target_os = "linux"))]
 mod portable {
+    pub(crate) use super::lengthen as allocate;
+
     pub(crate) fn trim_heap() {}
 
     pub(crate) fn soft_descriptor_limit() -> Option<u64> {
@@ -99,4 +121,4 @@ mod portable {
 }
 
 #[cfg(not(target_os = "linux"))]
-pub(crate) use portable::{raise_descriptor_limit, soft_descriptor_limit, trim_heap};
+pub(crate) use portable::{allocate, raise_descriptor_limit, soft_descriptor_limit, trim_heap};

@@ -3,8 +3,9 @@
 use super::{Guarded, Hub};
 use crate::control::{Disconnect, connected_frame};
 use crate::cursor::Cursor;
+use crate::dropped::Loss;
 use crate::key::{Key, Kind};
-use crate::log::{Log, Loss};
+use crate::log::Log;
 use crate::mail::{Arrival, ConnectionOptions, Message, Port};
 use crate::sink::Token;
 use crate::target::{ClientId, Identity, Name};
@@ -22,6 +23,9 @@ pub enum Start {
     Last(u64),
     /// Now.
     Live,
+    /// Behind a position that was found out before.
+    #[doc(hidden)]
+    At(u64),
 }
 
 /// The verdict on a new connection's start.
@@ -101,6 +105,7 @@ impl<S> Hub<S> {
     ) -> Result<Registration, RegisterError> {
         let mut keys = identity.keys(&self.inner.keyer);
         keys.sort_unstable();
+        let start = self.find_last(&keys, start);
         let mut lock = self.lock();
         let guarded = &mut *lock;
         if guarded.closing {
@@ -111,7 +116,7 @@ impl<S> Hub<S> {
             return Err(RegisterError::Capacity(self.inner.config.max_clients));
         }
         guarded.log.enforce(now.mono_ms);
-        let (resume, shown, position) = resolve(&guarded.log, &keys, start);
+        let (resume, shown, position) = self.resolve(&guarded.log, &keys, start);
         let (slot, generation) = guarded.directory.insert(identity, &self.inner.keyer, now.mono_ms);
         let client_id = ClientId { slot, generation, tag: self.client_tag(slot, generation) };
         let cursor = guarded.log.cursor(shown);
@@ -191,6 +196,7 @@ impl<S> Hub<S> {
 
     /// Drains at once and takes no more events.
     pub fn destroy(&self) {
+        self.inner.store.close();
         self.lock().closed = true;
         self.drain(Disconnect::Shutdown, 0);
     }
@@ -198,23 +204,43 @@ impl<S> Hub<S> {
     pub(crate) fn forget(&self, token: Token) -> bool {
         self.lock().directory.remove(token.slot(), token.generation())
     }
-}
 
-/// The verdict on a start, the position shown in `connected`, and the position to read from.
-pub(super) fn resolve(log: &Log, keys: &[Key], start: Start) -> (Resume, u64, u64) {
-    match start {
-        Start::Live => (Resume::Live, log.tail(), log.tail()),
-        Start::Earliest => (Resume::Resumed, log.floor(), log.floor()),
-        Start::Last(count) => {
-            let position = log.last_matching(keys, count);
-            (Resume::Resumed, position, position)
+    /// Where `last:N` begins, if that is for the disk to say: it is read before the release lock is taken. Blocks.
+    pub(super) fn find_last(&self, keys: &[Key], start: Start) -> Start {
+        let (Start::Last(count), Some(disk)) = (start, &self.inner.disk) else { return start };
+        if self.lock().log.last_matching(keys, count).is_some() {
+            return start;
         }
-        Start::After(cursor) => match cursor.and_then(|cursor| log.resolve(cursor)) {
-            None => (Resume::Reset, log.tail(), log.tail()),
-            Some(position) => match log.loss(keys, None, position) {
-                Loss::Nothing => (Resume::Resumed, position, position.max(log.floor())),
-                Loss::GapUntil(end) => (Resume::Gap, end, end),
+        match disk.log.last_matching(keys, count) {
+            Some(position) => Start::At(position),
+            None => Start::Earliest,
+        }
+    }
+
+    /// The verdict on a start, the position shown in `connected`, and the position to read from.
+    pub(super) fn resolve(&self, log: &Log, keys: &[Key], start: Start) -> (Resume, u64, u64) {
+        let disk = self.inner.disk.as_ref().map(|disk| &disk.log);
+        let floor = disk.map_or_else(|| log.floor(), |disk| disk.floor());
+        let resumed = |position: u64| (Resume::Resumed, position, position);
+        match start {
+            Start::Live => (Resume::Live, log.tail(), log.tail()),
+            Start::Earliest => resumed(floor),
+            Start::At(position) => resumed(position.max(floor)),
+            Start::Last(count) => resumed(log.last_matching(keys, count).unwrap_or(floor)),
+            Start::After(cursor) => match cursor.and_then(|cursor| log.resolve(cursor)) {
+                None => (Resume::Reset, log.tail(), log.tail()),
+                Some(position) => {
+                    let loss = match disk {
+                        Some(disk) if position < log.floor() => disk.loss(keys, None, position),
+                        Some(_) => Loss::Nothing,
+                        None => log.loss(keys, None, position),
+                    };
+                    match loss {
+                        Loss::Nothing => (Resume::Resumed, position, position.max(floor)),
+                        Loss::GapUntil(end) => (Resume::Gap, end, end),
+                    }
+                }
             },
-        },
+        }
     }
 }

@@ -7,16 +7,19 @@
 //! is let go. The answers under idempotency keys have a lock of their own, never held together with it (`answers`).
 
 mod answers;
+mod cold;
 mod connect;
 mod publish;
 mod read;
 
 pub use connect::{RegisterError, Registration, Resume, Start};
 pub use read::History;
+pub(crate) use read::ReadFor;
 
-use crate::config::{EPOCH_BITS, HubConfig, Seed};
+use crate::config::{HubConfig, Seed};
 use crate::directory::Directory;
-use crate::key::Keyer;
+use crate::disk::{DiskWriter, KeptAnswer, OpenLog};
+use crate::key::{Key, Keyer};
 use crate::log::Log;
 use crate::mail::{Message, Port};
 use crate::shard::Shard;
@@ -24,6 +27,8 @@ use crate::store::Store;
 use crate::sync::{Mutex, lock};
 use crate::time::{Now, Random};
 use answers::Answers;
+use cold::ColdReads;
+pub(crate) use cold::OnDisk;
 use std::sync::Arc;
 
 /// What the release lock guards.
@@ -47,6 +52,7 @@ pub(crate) struct Inner<S> {
     guarded: Mutex<Guarded>,
     pub(crate) ports: Box<[Port<S>]>,
     store: Box<dyn Store>,
+    pub(crate) disk: Option<OnDisk>,
     /// Shared with the submissions that the store holds: it hears of their end even if the hub is gone.
     answers: Arc<Answers>,
 }
@@ -78,11 +84,53 @@ impl<S> Hub<S> {
     where
         S: crate::Sink,
     {
+        let log = Log::new(seed.epoch(), config.log_bytes, config.log_age_ms);
+        let answers_age_ms = config.log_age_ms;
+        Self::build(config, seed.secret(), log, answers_age_ms, store, None, seed, now)
+    }
+
+    /// Makes a hub over a log on disk, with its shards and the writer, each of which wants a thread that drives it;
+    /// [`Hub::read_cold`] and [`Hub::seal`] want one or two more.
+    ///
+    /// # Panics
+    ///
+    /// As [`Hub::new`].
+    pub fn on_disk(config: HubConfig, open: OpenLog, seed: Seed, now: Now) -> (Self, Vec<Shard<S>>, DiskWriter)
+    where
+        S: crate::Sink,
+    {
+        let OpenLog { log: disk_log, store, queue, writer, secret, epochs, tail, answers, .. } = open;
+        let log = Log::of_disk(epochs, tail, config.log_bytes, config.log_age_ms);
+        let on_disk = OnDisk { log: disk_log, queue, cold: ColdReads::default() };
+        let age_ms = writer.age_ms();
+        let (hub, shards) = Self::build(config, secret, log, age_ms, Box::new(store), Some(on_disk), seed, now);
+        let wall_ms = writer.wall_ms(now);
+        for KeptAnswer { key, receipts, wall_ms: given_ms } in answers {
+            hub.remember(key, receipts, wall_ms.saturating_sub(given_ms), now);
+        }
+        (hub, shards, writer)
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "the one place where a hub is put together")]
+    fn build(
+        config: HubConfig,
+        secret: [u64; 2],
+        log: Log,
+        answers_age_ms: u64,
+        store: Box<dyn Store>,
+        disk: Option<OnDisk>,
+        seed: Seed,
+        now: Now,
+    ) -> (Self, Vec<Shard<S>>)
+    where
+        S: crate::Sink,
+    {
         assert!((1..=64).contains(&config.shards), "one to 64 shards");
         assert!(config.ping_interval_ms > 0 && config.client_timeout_ms > 0 && config.stall_timeout_ms > 0);
-        let Seed([key_0, key_1, client_0, client_1, epoch, jitter]) = seed;
+        let Seed([_, _, client_0, client_1, _, jitter]) = seed;
+        let tail = log.tail();
         let guarded = Guarded {
-            log: Log::new(epoch >> (64 - EPOCH_BITS), config.log_bytes, config.log_age_ms),
+            log,
             directory: Directory::new(config.shards),
             random: Random::new(jitter),
             closing: false,
@@ -91,16 +139,18 @@ impl<S> Hub<S> {
             last_event_at: None,
             refused: 0,
         };
-        let ports = (0..config.shards).map(|_| Port::default()).collect();
+        let ports: Box<[Port<S>]> = (0..config.shards).map(|_| Port::default()).collect();
+        ports.iter().for_each(|port| port.tail.store(tail, core::sync::atomic::Ordering::Release));
         let shards = config.shards;
-        let answers = Arc::new(Answers::new(config.idempotency_keys, config.log_age_ms));
+        let answers = Arc::new(Answers::new(config.idempotency_keys, answers_age_ms));
         let inner = Arc::new(Inner {
             config,
-            keyer: Keyer::new([key_0, key_1]),
+            keyer: Keyer::new(secret),
             client_secret: Keyer::new([client_0, client_1]),
             guarded: Mutex::new(guarded),
             ports,
             store,
+            disk,
             answers,
         });
         let hub = Self { inner };
@@ -132,6 +182,13 @@ impl<S> Hub<S> {
         let port = self.port(slot);
         port.inbox.fill(|mail| mail.messages.push(message));
         port.wake_if_asleep();
+    }
+
+    /// What a connection is matched by: made with this start's secret, since an event in the log must not find a
+    /// connection of a later start in the same slot.
+    pub(crate) fn client_key(&self, slot: u32, generation: u32) -> Key {
+        let word = self.inner.client_secret.client(slot, generation).words().1;
+        Key::from_words(word, self.inner.client_secret.client(generation, !slot).word())
     }
 
     pub(crate) fn client_tag(&self, slot: u32, generation: u32) -> u64 {

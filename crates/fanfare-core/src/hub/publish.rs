@@ -2,11 +2,13 @@
 
 use super::{Guarded, Hub};
 use crate::directory::Recipients;
+use crate::dropped::LastOf;
 use crate::event::Event;
 use crate::expect::{self, ExpectedLast};
+use crate::key::Key;
 use crate::limits::QUICK_FANOUT;
 use crate::log::Record;
-use crate::store::{Draft, Durability, IdempotencyKey, PublishError, Receipt, Reply, Sequencer, Submission};
+use crate::store::{Content, Draft, Durability, IdempotencyKey, PublishError, Receipt, Reply, Sequencer, Submission};
 use crate::target::{ClientId, Matcher, Name, Target};
 use crate::time::Now;
 use crate::wire::{FrameBody, StampedId};
@@ -16,7 +18,7 @@ use core::sync::atomic::Ordering;
 impl<S> Hub<S> {
     /// Encodes an event for a target. No lock is held.
     pub fn draft(&self, event: &Event, target: &Target) -> Draft {
-        Draft { body: FrameBody::encode(event), matcher: target.matcher(&self.inner.keyer), expected: None }
+        Draft { content: Content::Body(FrameBody::encode(event)), matcher: self.matcher(target), expected: None }
     }
 
     /// [`Hub::draft`] for a topic, to be published only if the topic's last event is the expected one by then. Drafts
@@ -52,24 +54,38 @@ impl<S> Hub<S> {
 
     /// The connections a target has now.
     pub fn count(&self, target: &Target) -> usize {
-        let matcher = self.known_client(target.matcher(&self.inner.keyer));
-        self.lock().directory.recipients(&matcher).map_or(0, |(_, count)| count)
+        self.count_matcher(&self.matcher(target))
     }
 
-    fn release_now(&self, drafts: Vec<Draft>, now: Now) -> Result<Vec<Receipt>, PublishError> {
+    pub(crate) fn count_matcher(&self, matcher: &Matcher) -> usize {
+        self.lock().directory.recipients(matcher).map_or(0, |(_, count)| count)
+    }
+
+    /// The newest event of a topic, as far as the log in memory knows.
+    pub(crate) fn last_of(&self, topic: Key) -> LastOf {
+        self.lock().log.last_of(topic)
+    }
+
+    fn release_now(&self, drafts: Vec<Draft>, now: Now, kept: Durability) -> Result<Vec<Receipt>, PublishError> {
         let mut stamped = Vec::with_capacity(drafts.len());
         let mut touched = 0u64;
         {
             let mut guarded = self.lock();
-            if guarded.closed {
+            // What is on disk has happened, whoever is still there to hear of it.
+            if guarded.closed && kept != Durability::Disk {
                 return Err(PublishError::Closed);
             }
-            // Under the same hold as the release: what is true here is true until the drafts are in the log.
-            if let Some((index, last)) = expect::conflict(&guarded.log, &drafts) {
+            // Under the same hold as the release: what is true here is true until the drafts are in the log. A store
+            // that gives places has looked before it did.
+            let log = &guarded.log;
+            if kept == Durability::Memory
+                && let Some((index, last)) =
+                    expect::conflict(&drafts, log.tail(), |key| log.last_of(key), |position| log.cursor(position))
+            {
                 return Err(PublishError::Conflict { index, last });
             }
             for draft in drafts {
-                stamped.push(self.release_one(&mut guarded, draft, now, &mut touched));
+                stamped.push(self.release_one(&mut guarded, draft, now, kept, &mut touched));
             }
             guarded.last_event_at = Some(now.wall_ms);
             let tail = guarded.log.tail();
@@ -97,40 +113,43 @@ impl<S> Hub<S> {
         guarded: &mut Guarded,
         draft: Draft,
         now: Now,
+        kept: Durability,
         touched: &mut u64,
     ) -> (Option<StampedId>, usize, Durability) {
         if draft.is_for_nobody() {
             return (None, 0, Durability::Ephemeral);
         }
-        let Draft { body, matcher, .. } = draft;
+        let Draft { content, matcher, .. } = draft;
         guarded.published += 1;
-        let matcher = self.known_client(matcher);
-        let ephemeral = body.ephemeral();
-        let tail = guarded.log.tail();
-        let cursor = if ephemeral { guarded.log.cursor(tail) } else { guarded.log.next_cursor() };
-        let (frame, id) = body.stamp(cursor);
+        let (ephemeral, position, frame, id) = match content {
+            Content::Placed { position, frame, id } => (false, position, frame, id),
+            Content::Body(body) => {
+                let ephemeral = body.ephemeral();
+                let log = &guarded.log;
+                let cursor = if ephemeral { log.cursor(log.tail()) } else { log.next_cursor() };
+                let (frame, id) = body.stamp(cursor);
+                (ephemeral, cursor.position, frame, id)
+            }
+        };
         let mut clients = 0;
         if let Some((recipients, count)) = guarded.directory.recipients(&matcher) {
             clients = count;
-            self.hand_over(guarded, cursor.position, &frame, &recipients, count <= QUICK_FANOUT, touched);
+            self.hand_over(guarded, position, &frame, &recipients, count <= QUICK_FANOUT, touched);
         }
         if ephemeral {
             return (None, clients, Durability::Ephemeral);
         }
-        guarded.log.append(Record { position: cursor.position, frame, matcher }, now.mono_ms);
-        (Some(id), clients, Durability::Memory)
+        guarded.log.append(Record { position, frame, matcher }, now.mono_ms);
+        (Some(id), clients, kept)
     }
 
-    /// A client id that was not made here names nobody, whatever slot it points to: not in the directory, and not
-    /// by its key, which is what a connection that lags is matched by.
-    fn known_client(&self, matcher: Matcher) -> Matcher {
-        match matcher {
-            Matcher::Client(id, _) if id.tag != self.client_tag(id.slot, id.generation) => {
-                let nobody = ClientId { slot: u32::MAX, ..id };
-                Matcher::Client(nobody, self.inner.keyer.client(nobody.slot, nobody.generation))
-            }
-            other => other,
-        }
+    /// A target in keys. A client id that was not made here names nobody, whatever slot it points to: not in the
+    /// directory, and not by its key, which is what a connection that lags is matched by.
+    fn matcher(&self, target: &Target) -> Matcher {
+        let Target::Client(id) = target else { return target.matcher(&self.inner.keyer) };
+        let known = id.tag == self.client_tag(id.slot, id.generation);
+        let id = if known { *id } else { ClientId { slot: u32::MAX, ..*id } };
+        Matcher::Client(id, self.client_key(id.slot, id.generation))
     }
 
     fn hand_over(
@@ -163,8 +182,8 @@ impl<S> Hub<S> {
 }
 
 impl<S> Sequencer for Hub<S> {
-    fn release(&self, submission: Submission) {
+    fn release(&self, submission: Submission, durability: Durability) {
         let Submission { drafts, now, reply, .. } = submission;
-        reply(self.release_now(drafts, now));
+        reply(self.release_now(drafts, now, durability));
     }
 }

@@ -1,11 +1,11 @@
 //! What can be read of a hub: history, connections, numbers.
 
-use super::connect::resolve;
 use super::{Hub, Resume, Start};
 use crate::cursor::Cursor;
 use crate::directory::ClientInfo;
+use crate::dropped::Loss;
 use crate::key::{Key, Kind};
-use crate::log::{Loss, ReadLimit};
+use crate::log::ReadLimit;
 use crate::sink::Token;
 use crate::stats::Stats;
 use crate::target::{Identity, Name, Target};
@@ -21,6 +21,16 @@ pub struct History {
     pub next: Cursor,
     /// The verdict on the start.
     pub resume: Resume,
+}
+
+/// What the log in memory says to a connection that lags.
+pub(crate) enum ReadFor {
+    /// What it lost, and how far it is with what was read.
+    Found { loss: Loss, reached: u64 },
+    /// What it needs is on disk.
+    Cold,
+    /// The hub does not know it any more.
+    Gone,
 }
 
 impl<S> Hub<S> {
@@ -45,12 +55,24 @@ impl<S> Hub<S> {
     ) -> History {
         let mut keys = identity.keys(&self.inner.keyer);
         keys.sort_unstable();
+        let start = if start == Start::Live && !from_now { Start::Earliest } else { start };
+        let start = self.find_last(&keys, start);
         let mut guarded = self.lock();
         guarded.log.enforce(now.mono_ms);
-        let start = if start == Start::Live && !from_now { Start::Earliest } else { start };
-        let (resume, _, position) = resolve(&guarded.log, &keys, start);
-        let mut read = Vec::new();
+        let (mut resume, _, position) = self.resolve(&guarded.log, &keys, start);
         let limit = ReadLimit { upto: guarded.log.tail(), bytes, records: records.max(1) };
+        if let Some(disk) = &self.inner.disk
+            && position < guarded.log.floor()
+        {
+            drop(guarded);
+            let chunk = disk.log.read(&keys, None, position, limit);
+            if chunk.gap.is_some() {
+                resume = Resume::Gap;
+            }
+            let frames = chunk.frames.into_iter().map(|(_, frame)| frame).collect();
+            return History { frames, next: self.cursor_at(chunk.reached), resume };
+        }
+        let mut read = Vec::new();
         let next = guarded.log.read(&keys, position, limit, &mut read);
         let next = guarded.log.cursor(next);
         History { frames: read.into_iter().map(|(_, frame)| frame).collect(), next, resume }
@@ -64,18 +86,26 @@ impl<S> Hub<S> {
         limit: ReadLimit,
         keys: &mut Vec<Key>,
         out: &mut Vec<(u64, Bytes)>,
-    ) -> Option<(Loss, u64)> {
+    ) -> ReadFor {
         let guarded = self.lock();
         if !guarded.directory.keys_of(token.slot(), token.generation(), keys) {
-            return None;
+            return ReadFor::Gone;
         }
-        let client = self.inner.keyer.client(token.slot(), token.generation());
+        if self.inner.disk.is_some() && position < guarded.log.floor() {
+            return ReadFor::Cold;
+        }
+        let client = self.client_key(token.slot(), token.generation());
         let loss = guarded.log.loss(keys, Some(client), position);
         let from = position.max(guarded.log.floor());
         keys.push(client);
         keys.sort_unstable();
-        let progress = if from < limit.upto { guarded.log.read(keys, from, limit, out) } else { from };
-        Some((loss, progress))
+        let reached = if from < limit.upto { guarded.log.read(keys, from, limit, out) } else { from };
+        ReadFor::Found { loss, reached }
+    }
+
+    /// The keys of a connection as it is now. False if it is gone.
+    pub(crate) fn keys_of(&self, token: Token, keys: &mut Vec<Key>) -> bool {
+        self.lock().directory.keys_of(token.slot(), token.generation(), keys)
     }
 
     /// Drops what is too old, also where nobody publishes or connects.
@@ -135,6 +165,13 @@ impl<S> Hub<S> {
             ..Stats::default()
         };
         drop(guarded);
+        if let Some(disk) = &self.inner.disk {
+            let size = disk.log.size();
+            stats.log_records = size.records as usize;
+            stats.log_bytes = size.bytes as usize;
+            stats.log_segments = size.segments;
+            stats.disk = Some(disk.queue.condition());
+        }
         for port in &self.inner.ports {
             port.counters.add_to(&mut stats);
         }

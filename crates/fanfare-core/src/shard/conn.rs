@@ -49,6 +49,8 @@ pub(super) struct Flags {
     pub(super) in_bulk: bool,
     pub(super) ping_due: bool,
     pub(super) comment_heartbeat: bool,
+    /// What comes next is being read from disk.
+    pub(super) reading: bool,
     /// A resumed connection hears a ping as soon as it has caught up; set until it has.
     pub(super) ping_when_clean: bool,
 }
@@ -81,7 +83,7 @@ impl<S> Conn<S> {
 
     /// True if a visit can do something for it.
     pub(super) fn can_write(&self) -> bool {
-        self.sink.is_some() && !self.flags.blocked
+        self.sink.is_some() && !self.flags.blocked && !self.flags.reading
     }
 }
 

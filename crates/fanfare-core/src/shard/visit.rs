@@ -4,8 +4,11 @@ use super::Shard;
 use super::conn::{Conn, Flags, Progress, Unsent, ticks};
 use super::window::Window;
 use crate::control::{Disconnect, gap_frame};
+use crate::disk::{Chunk, Gap};
+use crate::dropped::Loss;
+use crate::hub::ReadFor;
 use crate::limits::{VISIT_BYTES, VISIT_SLICES};
-use crate::log::{Loss, ReadLimit};
+use crate::log::ReadLimit;
 use crate::sink::{Sink, Token};
 use crate::time::Now;
 use bytes::Bytes;
@@ -69,12 +72,8 @@ impl<S: Sink> Shard<S> {
         let Some(conn) = self.conns.get_mut(local) else {
             return Ok(());
         };
-        if let Some(unsent) = &conn.unsent {
-            let bytes = unsent.bytes.clone();
-            let written = write(conn, &[IoSlice::new(&bytes)], now)?;
-            let (_, events) = settle_unsent(conn, written.bytes);
-            self.count(local, written.bytes, events);
-            return Ok(());
+        if conn.unsent.is_some() {
+            return self.write_unsent(local, now);
         }
         if !core::mem::take(&mut conn.flags.ping_due) {
             return Ok(());
@@ -96,6 +95,20 @@ impl<S: Sink> Shard<S> {
             conn.flags.ping_due = true;
         }
         self.count(local, written.bytes, 0);
+        Ok(())
+    }
+
+    /// What goes before everything else.
+    fn write_unsent(&mut self, local: usize, now: Now) -> io::Result<()> {
+        let Some(conn) = self.conns.get_mut(local) else {
+            return Ok(());
+        };
+        if let Some(unsent) = &conn.unsent {
+            let bytes = unsent.bytes.clone();
+            let written = write(conn, &[IoSlice::new(&bytes)], now)?;
+            let (_, events) = settle_unsent(conn, written.bytes);
+            self.count(local, written.bytes, events);
+        }
         Ok(())
     }
 
@@ -141,28 +154,55 @@ impl<S: Sink> Shard<S> {
         let limit = ReadLimit { upto: self.applied, bytes: VISIT_BYTES, records: VISIT_SLICES - 2 };
         let found = self.hub.read_for(token, position, limit, &mut self.keys, &mut read);
         let result = match found {
-            Some((loss, progress)) => self.write_log(local, position, loss, progress, &read, now),
+            ReadFor::Found { loss, reached } => {
+                let gap = if let Loss::GapUntil(until) = loss { Some(Gap { until, damaged: false }) } else { None };
+                self.write_log(local, position, gap, reached, &read, now)
+            }
+            ReadFor::Cold => self.read_cold(token, local, position, now),
             // Forgotten by the hub: the message that ends it is in the inbox.
-            None => Ok(()),
+            ReadFor::Gone => Ok(()),
         };
         read.clear();
         self.read = read;
         result
     }
 
+    /// What it needs is on disk, and is asked for as soon as the sink has taken what goes before.
+    fn read_cold(&mut self, token: Token, local: usize, position: u64, now: Now) -> io::Result<()> {
+        self.write_unsent(local, now)?;
+        if let Some(conn) = self.conns.get_mut(local)
+            && conn.unsent.is_none()
+        {
+            conn.flags.reading = true;
+            self.hub.want_cold(token, position, self.applied);
+        }
+        Ok(())
+    }
+
+    /// What was asked for has been read.
+    pub(super) fn cold_arrived(&mut self, token: Token, position: u64, chunk: Chunk, now: Now) {
+        self.hub.cold_arrived();
+        let Some(conn) = self.conn(token) else { return };
+        conn.flags.reading = false;
+        if conn.progress == (Progress::Lagging { position }) && conn.can_write() {
+            let Chunk { gap, frames, reached } = chunk;
+            if self.write_log(self.local(token.slot()), position, gap, reached, &frames, now).is_err() {
+                return self.end(token, Disconnect::Error, now);
+            }
+        }
+        self.enqueue(token.slot(), false);
+    }
+
     fn write_log(
         &mut self,
         local: usize,
         position: u64,
-        loss: Loss,
+        gap: Option<Gap>,
         progress: u64,
         read: &[(u64, Bytes)],
         now: Now,
     ) -> io::Result<()> {
-        let gap = match loss {
-            Loss::Nothing => None,
-            Loss::GapUntil(end) => Some((end, gap_frame(self.hub.cursor_at(end)))),
-        };
+        let gap = gap.map(|gap| (gap.until, gap_frame(self.hub.cursor_at(gap.until))));
         let applied = self.applied;
         let Some(conn) = self.conns.get_mut(local) else {
             return Ok(());

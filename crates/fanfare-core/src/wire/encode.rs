@@ -12,7 +12,7 @@ use bytes::Bytes;
 const ID_ROOM: usize = 4 + 2 + 13 + 1 + 13 + 2 + 1;
 
 /// An encoded frame without its id line: made once per event, whoever and however many receive it.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct FrameBody {
     /// `room` unused bytes, then the body.
     buffer: Vec<u8>,

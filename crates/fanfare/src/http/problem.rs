@@ -73,6 +73,8 @@ problems! {
     unsupported UNSUPPORTED_MEDIA_TYPE "unsupported-media-type" "This content type is not understood";
     invalid UNPROCESSABLE_ENTITY "invalid" "Something in the request is not allowed";
     idempotency_reused UNPROCESSABLE_ENTITY "idempotency-key-reused" "The idempotency key belongs to another request";
+    read_only SERVICE_UNAVAILABLE "log-read-only" "The log on disk failed";
+    storage_full INSUFFICIENT_STORAGE "disk-full" "The disk is full";
     unavailable SERVICE_UNAVAILABLE "unavailable" "Not now";
 }
 
@@ -144,8 +146,13 @@ pub(crate) fn fragment(pointer: &str) -> String {
 impl From<SendError> for Problem {
     fn from(error: SendError) -> Self {
         match error {
+            SendError::Busy => {
+                Self::unavailable(error.to_string()).with_header(header::RETRY_AFTER, HeaderValue::from_static("1"))
+            }
             SendError::Closed => Self::unavailable("the server is closing")
                 .with_header(header::RETRY_AFTER, HeaderValue::from_static("5")),
+            SendError::Full => Self::storage_full(error.to_string()),
+            SendError::ReadOnly => Self::read_only(error.to_string()),
             SendError::KeyReused => Self::idempotency_reused(
                 "this idempotency key was used with another body; use a new key for a new event",
             )

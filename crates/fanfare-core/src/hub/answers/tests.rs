@@ -185,7 +185,7 @@ fn a_store_that_answers_later_gets_each_key_once() {
     let submission = lock(&held.0).pop().unwrap();
     assert!(lock(&held.0).is_empty(), "the second was not submitted");
     assert_eq!(submission.key, Some(key("k", 1)), "the store may keep it");
-    hub.release(submission);
+    hub.release(submission, crate::store::Durability::Memory);
     let first = again.try_recv().unwrap().unwrap();
     assert_eq!(publish(&hub, "1", Some(key("k", 1))).try_recv().unwrap(), Ok(first));
     assert!(publish(&hub, "2", None).try_recv().is_err());

@@ -1,0 +1,431 @@
+//! The one writer of the log on disk: takes what was submitted, gives it its places, writes and syncs it as one
+//! group, and only then has it released. While one group is synced the next gathers, so that load makes larger
+//! groups by itself.
+//!
+//! A full disk refuses a group and nothing else; it is tried again with the next. After any other error the state
+//! of the file is unknown: nothing more is written until the log is opened anew.
+
+use super::answers::put_answer;
+use super::config::DiskConfig;
+use super::files::{Disk, is_full};
+use super::format::{Commit, Kind, Place, RECORD_HEAD, SEGMENT_HEAD, put_commit, put_record, segment_head};
+use super::index::{EVERYBODY, Entry, OpenIndex, Summary};
+use super::log::{DiskLog, View};
+use super::manifest::Manifest;
+use super::queue::{Condition, Queue};
+use super::segment::{Segment, index_name, log_name};
+use crate::dropped::{Dropped, LastOf};
+use crate::expect;
+use crate::hub::Hub;
+use crate::key::Key;
+use crate::store::{Durability, PublishError, Sequencer, Submission};
+use crate::target::Matcher;
+use crate::time::Now;
+use std::collections::{BTreeSet, HashMap};
+use std::io;
+use std::sync::Arc;
+
+/// A group takes no more once it has so many bytes.
+const GROUP_BYTES: usize = 1 << 20;
+/// A file grows by so much at a time.
+const ALLOCATE_STEP: u64 = 1 << 20;
+/// Retention looks at the log this often, and whenever a segment is full.
+const RETENTION_MS: u64 = 1_000;
+
+/// What a turn of the writer left to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WriterTurn {
+    /// Turn again.
+    Busy,
+    /// Nothing until something is submitted, or for a second.
+    Idle,
+    /// The hub is closed and everything submitted is answered.
+    Ended,
+}
+
+/// See the module.
+pub struct DiskWriter {
+    pub(super) log: Arc<DiskLog>,
+    pub(super) queue: Arc<Queue>,
+    pub(super) config: DiskConfig,
+    pub(super) manifest: Manifest,
+    pub(super) epoch: u64,
+    pub(super) clock: LogClock,
+    pub(super) active: Arc<Segment>,
+    /// When the active segment got its first record.
+    pub(super) began_ms: Option<u64>,
+    /// Everything before is committed.
+    pub(super) end: u64,
+    pub(super) allocated: u64,
+    pub(super) group: u64,
+    pub(super) tail: u64,
+    pub(super) retention_due_ms: u64,
+    pub(super) buffer: Vec<u8>,
+    pub(super) entries: Vec<Entry>,
+}
+
+impl core::fmt::Debug for DiskWriter {
+    fn fmt(&self, formatter: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        formatter.debug_struct("DiskWriter").field("tail", &self.tail).finish_non_exhaustive()
+    }
+}
+
+/// Unix time as the log tells it: read once at the start, then moved by the monotonic clock, so that a wall clock
+/// that jumps drops nothing. It never goes back behind what the log has.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct LogClock {
+    wall_ms: u64,
+    mono_ms: u64,
+}
+
+impl LogClock {
+    pub(super) fn new(now: Now, newest_ms: u64) -> Self {
+        Self { wall_ms: now.wall_ms.max(newest_ms), mono_ms: now.mono_ms }
+    }
+
+    pub(super) fn read(self, now: Now) -> u64 {
+        self.wall_ms + now.mono_ms.saturating_sub(self.mono_ms)
+    }
+}
+
+/// Why a group was not written.
+enum Refusal {
+    Full,
+    Failed(io::Error),
+}
+
+impl From<io::Error> for Refusal {
+    fn from(error: io::Error) -> Self {
+        if is_full(&error) { Self::Full } else { Self::Failed(error) }
+    }
+}
+
+impl DiskWriter {
+    /// Commits one group, if anything was submitted, and enforces retention now and then.
+    pub fn turn<S>(&mut self, hub: &Hub<S>, now: Now) -> WriterTurn {
+        if now.mono_ms >= self.retention_due_ms {
+            self.retention_due_ms = now.mono_ms + RETENTION_MS;
+            self.enforce(now);
+        }
+        let (group, ended) = self.queue.take(GROUP_BYTES);
+        if group.is_empty() {
+            return if ended { WriterTurn::Ended } else { WriterTurn::Idle };
+        }
+        self.commit(group, hub, now);
+        WriterTurn::Busy
+    }
+
+    fn commit<S>(&mut self, group: Vec<Submission>, hub: &Hub<S>, now: Now) {
+        if self.queue.condition() == Condition::Failed {
+            group.into_iter().for_each(|submission| (submission.reply)(Err(PublishError::ReadOnly)));
+            return;
+        }
+        let needed: usize = group.iter().map(Submission::log_bytes).sum::<usize>() + RECORD_HEAD + 24;
+        match self.make_room(needed as u64, now) {
+            Ok(()) => {}
+            // What is too much together may fit one by one.
+            Err(Refusal::Full) if group.len() > 1 => {
+                for submission in group {
+                    self.commit(vec![submission], hub, now);
+                }
+                return;
+            }
+            Err(refusal) => return self.refuse(group, refusal),
+        }
+        let (group, position) = self.encode(group, hub, now);
+        if !self.buffer.is_empty()
+            && let Err(refusal) = self.write(position, now)
+        {
+            return self.refuse(group, refusal);
+        }
+        self.queue.set_condition(Condition::Ok);
+        for submission in group {
+            hub.release(submission, Durability::Disk);
+        }
+    }
+
+    fn refuse(&mut self, group: Vec<Submission>, refusal: Refusal) {
+        let error = match refusal {
+            Refusal::Full => {
+                self.queue.set_condition(Condition::Full);
+                PublishError::Full
+            }
+            Refusal::Failed(error) => {
+                self.queue.fail(error);
+                PublishError::ReadOnly
+            }
+        };
+        group.into_iter().for_each(|submission| (submission.reply)(Err(error.clone())));
+    }
+
+    /// Gives the drafts their places and writes their records into the buffer. Returns what is still to be released,
+    /// and the last position.
+    fn encode<S>(&mut self, group: Vec<Submission>, hub: &Hub<S>, now: Now) -> (Vec<Submission>, u64) {
+        let wall_ms = self.clock.read(now);
+        let salt = self.active.salt();
+        self.buffer.clear();
+        self.entries.clear();
+        let mut position = self.tail;
+        // The newest place of each topic in this group, for those who expect one.
+        let mut newest: HashMap<Key, u64> = HashMap::new();
+        let mut placed = Vec::with_capacity(group.len());
+        for mut submission in group {
+            let last_of =
+                |key| newest.get(&key).map_or_else(|| self.last_of(hub, key), |position| LastOf::At(*position));
+            let cursor_of = |position| self.manifest.epochs.cursor(position);
+            if let Some((index, last)) = expect::conflict(&submission.drafts, position, last_of, cursor_of) {
+                (submission.reply)(Err(PublishError::Conflict { index, last }));
+                continue;
+            }
+            for draft in submission.drafts.iter_mut().filter(|draft| draft.is_kept()) {
+                position += 1;
+                draft.place(self.manifest.epochs.cursor_in(self.epoch, position));
+                let offset = (self.end as usize + self.buffer.len()) as u32;
+                let delta = (position - self.active.base) as u32;
+                let matcher = &draft.matcher;
+                if matches!(matcher, Matcher::All) {
+                    self.entries.push(Entry::new(EVERYBODY, delta, offset, false));
+                }
+                let client = matches!(matcher, Matcher::Client(..));
+                self.entries.extend(matcher.index_keys().iter().map(|key| Entry::new(*key, delta, offset, client)));
+                if let Matcher::Key(key) = matcher {
+                    newest.insert(*key, position);
+                }
+                let place = Place { kind: Kind::Event, position, wall_ms };
+                put_record(&mut self.buffer, salt, place, matcher, draft.frame());
+            }
+            if let Some(key) = &submission.key {
+                let place = Place { kind: Kind::Answer, position, wall_ms };
+                put_answer(&mut self.buffer, salt, place, key, &submission.drafts, hub);
+            }
+            placed.push(submission);
+        }
+        (placed, position)
+    }
+
+    /// The newest event of a topic. Everything written before this group is released, so memory and disk know it all.
+    fn last_of<S>(&self, hub: &Hub<S>, topic: Key) -> LastOf {
+        match hub.last_of(topic) {
+            LastOf::Unknown => {}
+            known => return known,
+        }
+        match self.log.last_of(topic) {
+            Ok(Some(position)) => LastOf::At(position),
+            Ok(None) => self.manifest.dropped.keys.last_of(&topic),
+            Err(_) => LastOf::Unknown,
+        }
+    }
+
+    pub(crate) fn age_ms(&self) -> u64 {
+        self.config.age_ms
+    }
+
+    pub(crate) fn wall_ms(&self, now: Now) -> u64 {
+        self.clock.read(now)
+    }
+
+    /// Writes the buffer with its commit, and waits until it is kept.
+    fn write(&mut self, position: u64, now: Now) -> Result<(), Refusal> {
+        let wall_ms = self.clock.read(now);
+        let (group, salt) = (self.group + 1, self.active.salt());
+        let commit = Commit { group, bytes: self.buffer.len() as u32 };
+        put_commit(&mut self.buffer, salt, position, wall_ms, commit);
+        if let Err(error) = self.active.file.write_at(&self.buffer, self.end) {
+            // What was written of it must not be found later, behind something shorter.
+            self.active.file.truncate(self.end).map_err(Refusal::Failed)?;
+            self.allocated = self.end;
+            return Err(error.into());
+        }
+        // Not tried again: the system may have dropped what it could not write, and then says all is well.
+        self.active.file.sync().map_err(Refusal::Failed)?;
+        let start = self.end;
+        self.end += self.buffer.len() as u64;
+        (self.group, self.tail) = (group, position);
+        self.began_ms.get_or_insert(wall_ms);
+        let (end, records) = (self.end, position - self.active.last_position());
+        let answers: Vec<u32> = answer_offsets(&self.buffer, start);
+        self.active.extend(&self.entries, |summary| {
+            summary.records += records as u32;
+            summary.bytes = end as u32;
+            summary.last_position = position;
+            summary.last_wall_ms = wall_ms;
+            summary.last_group = group;
+            summary.answers.extend(answers);
+        });
+        Ok(())
+    }
+
+    /// Makes sure that so many bytes can be written behind the end: in this segment, or in a new one.
+    fn make_room(&mut self, bytes: u64, now: Now) -> Result<(), Refusal> {
+        if self.end + bytes > SEGMENT_HEAD as u64 + self.config.segment_bytes() && self.end > SEGMENT_HEAD as u64
+            || self.is_long_enough(now)
+        {
+            self.rotate()?;
+            self.enforce(now);
+        }
+        let needed = self.end + bytes;
+        if needed <= self.allocated {
+            return Ok(());
+        }
+        let ahead = needed.next_multiple_of(ALLOCATE_STEP).min(needed.max(self.config.segment_bytes()));
+        let file = &self.active.file;
+        self.allocated = match file.allocate(ahead) {
+            Ok(()) => ahead,
+            Err(error) if is_full(&error) => file.allocate(needed).map(|()| needed)?,
+            Err(error) => return Err(error.into()),
+        };
+        Ok(())
+    }
+
+    /// A bound in records or age is met to a part of it, as the one in bytes is.
+    fn is_long_enough(&self, now: Now) -> bool {
+        let records = self.tail - self.active.base;
+        let old = self.began_ms.is_some_and(|began| {
+            self.clock.read(now).saturating_sub(began) > self.config.age_ms / DiskConfig::SEGMENTS
+        });
+        records > 0 && (old || self.config.records.is_some_and(|max| records >= (max / DiskConfig::SEGMENTS).max(1)))
+    }
+
+    /// Ends the active segment and begins another.
+    fn rotate(&mut self) -> Result<(), Refusal> {
+        self.active.file.truncate(self.end)?;
+        self.allocated = self.end;
+        self.active.file.sync().map_err(Refusal::Failed)?;
+        let next = new_segment(&*self.log.disk, self.manifest.log_id, self.tail, self.group)?;
+        self.active = Arc::new(next);
+        self.end = SEGMENT_HEAD as u64;
+        self.allocated = self.end;
+        self.began_ms = None;
+        let active = Arc::clone(&self.active);
+        self.log.change(|view| view.segments.push(active));
+        self.queue.wake_readers();
+        Ok(())
+    }
+
+    /// Drops the segments that are beyond the bounds.
+    pub(super) fn enforce(&mut self, now: Now) {
+        if self.queue.condition() == Condition::Failed {
+            return;
+        }
+        let wall_ms = self.clock.read(now);
+        let old = |segment: &Segment| {
+            segment.summary(|summary| wall_ms.saturating_sub(summary.last_wall_ms) > self.config.age_ms)
+        };
+        if self.tail > self.active.base && old(&self.active) {
+            // Everything is too old. A failure leaves it for the next time.
+            match self.rotate() {
+                Ok(()) | Err(Refusal::Full) => {}
+                Err(Refusal::Failed(error)) => return self.queue.fail(error),
+            }
+        }
+        let size = self.log.size();
+        let (mut bytes, mut records) = (size.bytes, size.records);
+        let view = self.log.view();
+        let Some((_, older)) = view.segments.split_last() else { return };
+        let mut gone = 0;
+        for segment in older {
+            let too_many = self.config.records.is_some_and(|max| records > max);
+            let too_old = segment.summary(|s| wall_ms.saturating_sub(s.last_wall_ms) > self.config.age_ms);
+            if bytes <= self.config.bytes && !too_many && !too_old {
+                break;
+            }
+            gone += 1;
+            segment.summary(|summary| {
+                bytes -= u64::from(summary.bytes);
+                records -= u64::from(summary.records);
+            });
+        }
+        if gone > 0 {
+            self.drop_segments(&view, gone);
+        }
+    }
+
+    fn drop_segments(&mut self, view: &View, count: usize) {
+        let mut dropped = Dropped::clone(&view.dropped);
+        for segment in &view.segments[..count] {
+            fold(&mut dropped, segment);
+        }
+        self.manifest.dropped = dropped;
+        self.manifest.reached = self.tail;
+        match self.manifest.write(&*self.log.disk) {
+            Ok(()) => {}
+            // Room is what dropping makes. Without the new manifest the next start knows less of what was dropped, and
+            // says so to everybody who may have lost something.
+            Err(error) if is_full(&error) => {}
+            Err(error) => return self.queue.fail(error),
+        }
+        let dropped = Arc::new(self.manifest.dropped.clone());
+        self.log.change(|view| {
+            view.segments.drain(..count);
+            view.dropped = dropped;
+        });
+        for segment in &view.segments[..count] {
+            remove_segment(&*self.log.disk, segment.base);
+        }
+    }
+}
+
+/// Takes the segment's files away. One that stays is taken away at the next start.
+pub(super) fn remove_segment(disk: &dyn Disk, base: u64) {
+    _ = disk.remove(&log_name(base));
+    _ = disk.remove(&index_name(base));
+}
+
+/// Remembers of a segment what returning readers must be told.
+fn fold(dropped: &mut Dropped, segment: &Segment) {
+    if segment.hole_before {
+        dropped.note_unknown(segment.base);
+    }
+    let last = segment.last_position();
+    match segment.entries() {
+        Ok(entries) => {
+            // They are in the order of keys: the last of each counts, and they are noted in the order of positions.
+            let mut newest: Vec<Entry> =
+                entries.chunk_by(|a, b| a.key == b.key).filter_map(|run| run.last().copied()).collect();
+            newest.sort_unstable_by_key(|entry| entry.delta);
+            for entry in newest {
+                let position = segment.base + u64::from(entry.delta);
+                match entry.key {
+                    EVERYBODY => dropped.broadcast = position,
+                    key if entry.is_client() => dropped.clients.note(key, position),
+                    key => dropped.keys.note(key, position),
+                }
+            }
+        }
+        Err(_) => dropped.note_unknown(last),
+    }
+    dropped.floor = last;
+}
+
+/// Makes the file of a new segment, and makes sure that it is there after a loss of power.
+pub(super) fn new_segment(disk: &dyn Disk, log_id: u64, base: u64, group: u64) -> io::Result<Segment> {
+    let name = log_name(base);
+    // From an attempt that failed half-way: nothing was ever committed to it.
+    remove_segment(disk, base);
+    let file = disk.create(&name)?;
+    file.write_at(&segment_head(log_id, base), 0)?;
+    file.sync()?;
+    disk.sync()?;
+    let summary = Summary {
+        records: 0,
+        bytes: SEGMENT_HEAD as u32,
+        last_position: base,
+        last_wall_ms: 0,
+        last_group: group,
+        answers: Vec::new(),
+    };
+    Ok(Segment::new(file, log_id, base, false, OpenIndex { entries: BTreeSet::new(), summary }))
+}
+
+/// Where in a group's bytes the answers are, as offsets in the segment.
+fn answer_offsets(buffer: &[u8], start: u64) -> Vec<u32> {
+    let mut offsets = Vec::new();
+    let mut at = 0;
+    while let Some(len) = super::format::claimed_len(&buffer[at..]) {
+        if buffer[at + 24] == Kind::Answer as u8 {
+            offsets.push((start as usize + at) as u32);
+        }
+        at += len;
+    }
+    offsets
+}
