@@ -274,12 +274,12 @@ fn ending(trace: &Trace, conn: &Conn, say: &mut impl FnMut(&'static str, String)
     let age = closed.at_ms.saturating_sub(since);
     let right = match closed.reason {
         Disconnect::Dead => conn.max_unacknowledged >= config.client_timeout_ms,
-        Disconnect::Slow => conn
-            .stalls
-            .iter()
-            .rev()
-            .find(|(step, _)| *step < closed.step)
-            .is_some_and(|(_, at_ms)| closed.at_ms - at_ms + 100 >= config.stall_timeout_ms),
+        // From the first attempt in vain after the last byte: later ones change nothing.
+        Disconnect::Slow => {
+            let taken = conn.chunks.iter().rfind(|(step, ..)| *step < closed.step).map_or(0, |(step, ..)| *step);
+            let mut stalls = conn.stalls.iter().filter(|(step, _)| (taken..closed.step).contains(step));
+            stalls.next().is_some_and(|(_, at_ms)| closed.at_ms - at_ms + 100 >= config.stall_timeout_ms)
+        }
         Disconnect::Lifetime => config.lifetime_ms.is_some_and(|lifetime| age + 100 >= lifetime * 9 / 10),
         Disconnect::Unattached => conn.attached.is_none_or(|step| step >= closed.step) && age + 100 > 30_000,
         reason => conn.causes.contains(&reason),

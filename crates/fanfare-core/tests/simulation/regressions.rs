@@ -68,6 +68,22 @@ fn nothing_comes_behind_a_gap_that_was_told_while_the_log_ran_ahead_of_the_shard
     assert!(text(&trace, lags).contains("$gap") && !text(&trace, busy).contains("$gap"));
 }
 
+/// The checker once took the last attempt to write for the beginning of a stall.
+#[test]
+fn who_is_written_to_in_vain_is_slow_from_its_last_byte_on() {
+    let mut world = world(HubConfig { stall_timeout_ms: 5_000, ..HubConfig::default() });
+    let conn = live(&mut world, 30);
+    world.settle();
+    world.advance(4_990);
+    world.writable(conn, usize::MAX, false);
+    world.pipe(conn, "takes nothing after all", |pipe| pipe.budget = 0);
+    world.settle();
+    world.advance(200);
+    world.settle();
+    let trace = sound(world);
+    assert_eq!(trace.conns[conn].closed.map(|closed| closed.reason), Some(Disconnect::Slow));
+}
+
 #[test]
 fn a_cut_frame_that_is_finished_after_a_planned_end_counts_as_sent() {
     let mut world = world(HubConfig::default());
