@@ -3,9 +3,10 @@
 //!
 //! `FANFARE_SIM_SEED=n` runs one history and prints all of it, `FANFARE_SIM_SEEDS=n` sets how many are run.
 //!
-//! A driver (`world`, `lives`, `ends`) does what `chance` says and records it as plain data (`model`); the checker
-//! (`check`, `streams`) is a pure function over that record. It reads streams with a parser written from the
-//! standard. Sinks also publish and close in the middle of a write, as other threads do between two visits.
+//! A driver (`world`, `publish`, `lives`, `ends`) does what `chance` says and records it as plain data (`model`); the
+//! checker (`check`, `answers`, `streams`) is a pure function over that record. It reads streams with a parser written
+//! from the standard. Sinks also publish and close in the middle of a write, as other threads do between two visits.
+//! The `store` answers at once, or holds what it got until it answers or loses it, as one on a disk does.
 //!
 //! These bugs were planted in a copy of the engine; each was caught within 4,000 histories, by the rule named:
 //!
@@ -26,12 +27,21 @@
 //! | retention forgets a key; it tells a gap whatever was dropped | `verdict`, `loss`, `false gap` |
 //! | a short write from the window loses a frame, or says it reached the newest | `loss`, `cursor ahead` |
 //! | a frame that was cut is not counted when it is complete | `stats` |
+//! | a twin reaches the store, or is never answered; a fingerprint is not looked at | `answers` |
+//! | a failed publish is remembered; a reply that the store drops leaves its key pending | `answers` |
+//! | a key is forgotten too late, a millisecond too early, the newest first, or while it is pending | `answers` |
+//! | a topic's last is looked for in one segment, from its wrong end, or not among what was dropped | `answers` |
+//! | an expectation takes a foreign epoch, or is checked before the key, or of the first event only | `answers` |
+//! | events before it in a list do not count, or ephemeral ones do; a conflict names one of them | `answers` |
+//! | the events of a list before its conflict are published | `fault`, `torn` |
 //!
 //! The tests in `planted` do the same to records instead of code, and those in `regressions` are histories that
 //! once broke a promise.
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test: a failure shall be loud")]
 #![allow(unreachable_pub, reason = "modules of one test")]
 
+#[path = "simulation/answers.rs"]
+mod answers;
 #[path = "simulation/chance.rs"]
 mod chance;
 #[path = "simulation/check.rs"]
@@ -46,10 +56,14 @@ mod lives;
 mod model;
 #[path = "simulation/planted.rs"]
 mod planted;
+#[path = "simulation/publish.rs"]
+mod publish;
 #[path = "simulation/regressions.rs"]
 mod regressions;
 #[path = "simulation/sink.rs"]
 mod sink;
+#[path = "simulation/store.rs"]
+mod store;
 #[path = "simulation/streams.rs"]
 mod streams;
 #[path = "support/whatwg.rs"]

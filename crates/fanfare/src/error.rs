@@ -1,5 +1,7 @@
 //! What can go wrong, one type for each operation.
 
+use crate::event::EXPECTED;
+use fanfare_core::Cursor;
 use std::borrow::Cow;
 use std::fmt::Display;
 
@@ -13,6 +15,18 @@ pub enum SendError {
     /// The manager was destroyed.
     #[error("the manager is closed")]
     Closed,
+    /// The last event of the topic is not the expected one; see
+    /// [`SseEvent::with_expected_last_id`](crate::SseEvent::with_expected_last_id).
+    #[error("{pointer}: {detail}")]
+    Conflict {
+        /// Which expectation.
+        pointer: Cow<'static, str>,
+        /// What is there instead.
+        detail: String,
+        /// The id of the topic's last event; `None` if there is none, or if it is not known any more. It is the last
+        /// one published, also where events of the same batch would have come before.
+        last_id: Option<String>,
+    },
     /// Something about the event or its target is not allowed; `pointer` says what, as a JSON pointer into the
     /// event as it would be published over HTTP.
     #[error("{pointer}: {detail}")]
@@ -42,6 +56,15 @@ pub enum SendError {
 }
 
 impl SendError {
+    pub(crate) fn conflict(last: Option<Cursor>) -> Self {
+        let last_id = last.map(|cursor| cursor.to_string());
+        let detail = match &last_id {
+            Some(id) => format!("the topic's last event is {id}, and events before this one in the same list count"),
+            None => "the topic has no event, or it is not known any more".to_owned(),
+        };
+        Self::Conflict { pointer: EXPECTED.into(), detail, last_id }
+    }
+
     pub(crate) fn invalid(pointer: impl Into<Cow<'static, str>>, detail: impl Display) -> Self {
         Self::Invalid { pointer: pointer.into(), detail: detail.to_string() }
     }
@@ -51,7 +74,7 @@ impl SendError {
         const METADATA: &str = "/to/filter/metadata";
         match self {
             Self::Busy | Self::Closed | Self::Full | Self::KeyReused | Self::ReadOnly => "",
-            Self::Invalid { pointer, .. } | Self::TooLarge { pointer, .. } => {
+            Self::Conflict { pointer, .. } | Self::Invalid { pointer, .. } | Self::TooLarge { pointer, .. } => {
                 if pointer.starts_with(METADATA) {
                     METADATA
                 } else {

@@ -1,7 +1,11 @@
 //! Events as an application writes them: a type and anything that serializes to JSON.
 
 use crate::error::SendError;
+use fanfare_core::{ExpectedLast, Name};
 use serde::Serialize;
+
+/// Where an expectation stands in an event, as a JSON pointer.
+pub(crate) const EXPECTED: &str = "/expectLastId";
 
 /// An event: a type, JSON data, and what may travel with them.
 ///
@@ -18,6 +22,7 @@ pub struct SseEvent {
     id: Option<String>,
     retry: Option<u64>,
     ephemeral: bool,
+    expected_last_id: Option<String>,
 }
 
 impl SseEvent {
@@ -25,12 +30,16 @@ impl SseEvent {
     /// 256 KiB of JSON).
     pub fn new(event: impl Into<String>, data: impl Serialize) -> Self {
         let data = serde_json::to_string(&data).map_err(|error| error.to_string());
-        Self { event: event.into(), data, id: None, retry: None, ephemeral: false }
+        Self::of(event.into(), data)
     }
 
     /// An event whose data is JSON text already; it is minified, its numbers and key order stay as they are.
     pub fn from_json(event: impl Into<String>, data: &serde_json::value::RawValue) -> Self {
-        Self { event: event.into(), data: Ok(minify(data.get())), id: None, retry: None, ephemeral: false }
+        Self::of(event.into(), Ok(minify(data.get())))
+    }
+
+    fn of(event: String, data: Result<String, String>) -> Self {
+        Self { event, data, id: None, retry: None, ephemeral: false, expected_last_id: None }
     }
 
     /// Gives it an id of the application's own: 1–128 visible ASCII characters without `~`.
@@ -49,6 +58,45 @@ impl SseEvent {
     pub fn ephemeral(mut self) -> Self {
         self.ephemeral = true;
         self
+    }
+
+    /// Publishes it only if the last event of its topic has this id by then; `none` stands for a topic that never had
+    /// one. It must be for [`Target::Topic`](crate::Target::Topic), and not be ephemeral.
+    ///
+    /// For writers that change what they have read: of those that read the same, one is first, and the others get
+    /// [`SendError::Conflict`], with nothing published. Of the id only the cursor counts, the part in front of `~`.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use fanfare::{SendError, SseConfig, SseEvent, SseManager, Target};
+    /// let manager = SseManager::new(SseConfig::default())?;
+    /// let bid = |euros: u32, last: &str| SseEvent::new("bid", euros).with_expected_last_id(last);
+    /// let first = manager.publish(bid(10, "none"), Target::topic("lot-7")).await?;
+    /// // Somebody who has not seen it comes too late, and is told what to look at.
+    /// let late = manager.publish(bid(11, "none"), Target::topic("lot-7")).await;
+    /// assert!(matches!(late, Err(SendError::Conflict { last_id, .. }) if last_id == first.id));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn with_expected_last_id(mut self, id: impl Into<String>) -> Self {
+        self.expected_last_id = Some(id.into());
+        self
+    }
+
+    /// The topic and what is expected of it, if anything is.
+    pub(crate) fn expectation<'a>(
+        &self,
+        target: &'a fanfare_core::Target,
+    ) -> Result<Option<(&'a Name, ExpectedLast)>, SendError> {
+        let refuse = |detail: &str| Err(SendError::invalid(EXPECTED, detail));
+        match (&self.expected_last_id, target) {
+            (None, _) => Ok(None),
+            (Some(id), _) if id.is_empty() => refuse("is empty; `none` stands for a topic that never had an event"),
+            (Some(_), _) if self.ephemeral => refuse("an ephemeral event has no place behind another"),
+            (Some(id), fanfare_core::Target::Topic(topic)) => Ok(Some((topic, ExpectedLast::parse(id)))),
+            _ => refuse("only an event for a topic can expect another: write `to` as {\"topic\": …}"),
+        }
     }
 
     pub(crate) fn check(&self) -> Result<fanfare_core::Event, SendError> {

@@ -378,7 +378,7 @@ impl SseManager {
         }
         let mut drafts: Vec<Draft> = Vec::with_capacity(events.len());
         for (index, (event, target)) in events.iter().enumerate() {
-            let draft = event.check().and_then(|event| Ok(self.inner.hub.draft(&event, &target.check()?)));
+            let draft = self.draft(event, target);
             drafts.push(draft.map_err(|error| {
                 // The place only: the detail, which the caller gets, may quote the event.
                 tracing::warn!(target: "fanfare", pointer = error.place(), "event refused");
@@ -395,6 +395,8 @@ impl SseManager {
             self.now(),
             Box::new(move |result| {
                 let result = result.map_err(|error| match error {
+                    PublishError::Conflict { index, last } if list => SendError::conflict(last).at(index),
+                    PublishError::Conflict { last, .. } => SendError::conflict(last),
                     PublishError::KeyReused => SendError::KeyReused,
                     PublishError::Busy => SendError::Busy,
                     PublishError::Full => SendError::Full,
@@ -416,6 +418,14 @@ impl SseManager {
             }),
         );
         Ok(())
+    }
+
+    fn draft(&self, event: &SseEvent, target: &Target) -> Result<Draft, SendError> {
+        let (checked, target) = (event.check()?, target.check()?);
+        Ok(match event.expectation(&target)? {
+            Some((topic, expected)) => self.inner.hub.draft_expecting(&checked, topic, expected),
+            None => self.inner.hub.draft(&checked, &target),
+        })
     }
 
     /// Ends a connection and tells its client not to come back. False if it was gone already.
@@ -516,6 +526,7 @@ impl SendError {
     fn at(self, index: usize) -> Self {
         let prefix = |pointer: std::borrow::Cow<'static, str>| format!("/{index}{pointer}").into();
         match self {
+            Self::Conflict { pointer, detail, last_id } => Self::Conflict { pointer: prefix(pointer), detail, last_id },
             Self::Invalid { pointer, detail } => Self::Invalid { pointer: prefix(pointer), detail },
             Self::TooLarge { pointer, detail } => Self::TooLarge { pointer: prefix(pointer), detail },
             whole @ (Self::Busy | Self::Closed | Self::Full | Self::KeyReused | Self::ReadOnly) => whole,

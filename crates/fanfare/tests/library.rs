@@ -276,6 +276,9 @@ async fn what_is_wrong_with_a_send_is_pointed_at_and_nothing_is_published() {
         ("/to/clientId", event(), Target::Client(String::new())),
         ("/to/filter", event(), Target::Filter(SseFilter::default())),
         ("/to/filter/userId", event(), filter("")),
+        ("/expectLastId", event().with_expected_last_id(""), Target::topic("t")),
+        ("/expectLastId", event().with_expected_last_id("none"), Target::All),
+        ("/expectLastId", event().with_expected_last_id("none").ephemeral(), Target::topic("t")),
     ];
     for (expected, event, target) in cases {
         let error = manager.send(event.clone(), target.clone()).unwrap_err();
@@ -286,6 +289,29 @@ async fn what_is_wrong_with_a_send_is_pointed_at_and_nothing_is_published() {
     let large = manager.broadcast(SseEvent::new("n", "x".repeat(256 * 1024)));
     assert!(matches!(large, Err(SendError::TooLarge { pointer, .. }) if pointer == "/data"));
     assert_eq!(manager.stats().total_events_published, 0);
+}
+
+#[tokio::test]
+async fn every_way_to_send_hears_of_a_conflict() {
+    let manager = SseManager::new(config()).unwrap();
+    let expecting = |id: &str| (SseEvent::new("n", 1).with_expected_last_id(id), Target::topic("t"));
+    let (event, target) = expecting("none");
+    assert_eq!(manager.send(event.clone(), target.clone()), Ok(0));
+    let last_id = Some(manager.cursor());
+    let is_conflict = |error: &SendError, at: &str| matches!(error, SendError::Conflict { pointer, last_id: known, .. } if pointer == at && *known == last_id);
+    for error in [
+        manager.send(event.clone(), target.clone()).unwrap_err(),
+        manager.publish(event.clone(), target.clone()).await.unwrap_err(),
+        manager.publish_blocking(event, target).unwrap_err(),
+    ] {
+        assert!(is_conflict(&error, "/expectLastId"), "{error}");
+    }
+    let batch = vec![(SseEvent::new("n", 1), Target::All), expecting("none")];
+    let error = manager.publish_batch(batch).await.unwrap_err();
+    assert!(is_conflict(&error, "/1/expectLastId"), "{error}");
+    let batch = vec![(SseEvent::new("n", 1), Target::All), expecting(&last_id.clone().unwrap())];
+    assert_eq!(manager.publish_batch(batch).await.unwrap().len(), 2);
+    assert_eq!(manager.stats().total_events_published, 3);
 }
 
 #[tokio::test]

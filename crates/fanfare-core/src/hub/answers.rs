@@ -168,10 +168,10 @@ impl Claim {
     fn settle(&mut self, answer: Answer) {
         let Some(first) = self.reply.take() else { return };
         let waiting = self.answers.settle(&self.key, &answer);
+        first(answer.clone());
         for reply in waiting {
             reply(answer.clone());
         }
-        first(answer);
     }
 }
 

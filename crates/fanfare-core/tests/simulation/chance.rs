@@ -1,10 +1,11 @@
 //! Chance: from one number a whole run, its settings, its operations and their order.
 
 use super::model::{From, To, Trace, Who};
-use super::world::{Draw, World};
+use super::publish::{Draw, Key};
+use super::world::World;
 use fanfare_core::limits::DATA_MAX;
 use fanfare_core::{Disconnect, HubConfig};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// splitmix64.
 pub struct Chance(pub u64);
@@ -87,9 +88,9 @@ impl Chance {
         }
     }
 
-    fn draw(&mut self, world: &World, serial: &mut usize) -> Draw {
-        *serial += 1;
-        let (to, serial) = (self.to(world), *serial);
+    fn draw(&mut self, world: &World, plans: &mut Plans) -> Draw {
+        plans.serial += 1;
+        let (to, serial) = (self.to(world), plans.serial);
         let data = match self.below(6) {
             0 => format!("{serial}\n\ndata: x\r\nid: 9\r: y\n"),
             1 => format!("{{\"n\":{serial},\"pad\":\"{}\"}}", "ü".repeat(self.below(300))),
@@ -101,7 +102,54 @@ impl Chance {
         draw.own_id = self.one_in(5).then(|| self.pick(&["order-7", "1.a.b", "x"]).to_owned());
         draw.retry = self.one_in(9).then(|| self.next() % 9_000);
         draw.ephemeral = self.one_in(4);
+        if let (To::Topic(topic), false) = (&draw.to, draw.ephemeral) {
+            draw.expected = (!self.one_in(3)).then(|| self.expected(world, *topic));
+        }
         draw
+    }
+
+    /// What a publisher may take to be the last of a topic.
+    fn expected(&mut self, world: &World, topic: u8) -> String {
+        let hub = world.hub_number();
+        let mut here = world.trace.published.iter().rev().filter(|event| event.hub == hub && event.durable());
+        let mut of_topic =
+            here.clone().filter(|event| event.to == To::Topic(topic)).filter_map(|event| event.id.clone());
+        let cursor = world.hub.cursor();
+        let ahead = fanfare_core::Cursor { position: cursor.position + self.next() % 4, ..cursor }.to_string();
+        let own = (of_topic.next(), of_topic.next());
+        match (self.below(8), own) {
+            (0..=3, (Some(last), _)) => last,
+            (0..=4, (None, _)) => "none".to_owned(),
+            (4, (_, Some(before))) => before,
+            (5, (Some(last), _)) if self.one_in(2) => last.replacen("1.", "1.1", 1),
+            (5, _) => self.pick(&["none", "garbage", "", "1.zz.5"]).to_owned(),
+            // Of an event before it in the same list, with luck.
+            (6, _) => ahead,
+            _ => here.find_map(|event| event.id.clone()).unwrap_or_default(),
+        }
+    }
+
+    /// Events, and the name under which they are sent: sometimes the same ones under the same name again, sometimes
+    /// others under a name that was used.
+    fn request(&mut self, world: &World, plans: &mut Plans, most: usize) -> (Key, Vec<Draw>) {
+        let keyed = self.one_in(4);
+        let name = self.below(5) as u8;
+        if let (true, Some((fingerprint, draws))) = (keyed && self.one_in(2), plans.sent.get(&name)) {
+            // The fingerprint says that it is the same; the data shows if it was published again.
+            let (fingerprint, mut draws) = (*fingerprint, draws.clone());
+            for draw in &mut draws {
+                plans.serial += 1;
+                draw.data = format!("{{\"again\":{}}}", plans.serial);
+            }
+            return (Some((name, fingerprint)), draws);
+        }
+        let draws: Vec<Draw> = (0..=self.below(most)).map(|_| self.draw(world, plans)).collect();
+        if !keyed {
+            return (None, draws);
+        }
+        let fingerprint = plans.serial as u128;
+        plans.sent.insert(name, (fingerprint, draws.clone()));
+        (Some((name, fingerprint)), draws)
     }
 
     /// The last event id a client would send: after all its bytes, or cut somewhere before.
@@ -131,6 +179,14 @@ pub fn forged(client_id: &str) -> String {
     format!("{}{last}", &client_id[..client_id.len() - 1])
 }
 
+/// What a run has sent so far.
+#[derive(Default)]
+pub struct Plans {
+    serial: usize,
+    /// The newest request under each idempotency key.
+    sent: BTreeMap<u8, (u128, Vec<Draw>)>,
+}
+
 /// How rough a run is.
 struct Mood {
     stalls: bool,
@@ -151,9 +207,9 @@ pub fn run(seed: u64) -> Trace {
 pub fn play(chance: &mut Chance, world: &mut World) {
     let huge = chance.one_in(40);
     let mood = Mood { stalls: huge || !chance.one_in(3), floods: chance.one_in(3), huge };
-    let mut serial = 0;
+    let mut plans = Plans::default();
     for _ in 0..40 + chance.below(120) {
-        operate(chance, world, &mood, &mut serial);
+        operate(chance, world, &mood, &mut plans);
     }
     if chance.one_in(3) {
         world.settle();
@@ -165,19 +221,19 @@ pub fn play(chance: &mut Chance, world: &mut World) {
         _ => {}
     }
     if world.closed {
-        world.publish(vec![chance.draw(world, &mut serial)]);
+        world.publish(vec![chance.draw(world, &mut plans)]);
     }
     world.finish(chance.one_in(2));
 }
 
-fn operate(chance: &mut Chance, world: &mut World, mood: &Mood, serial: &mut usize) {
+fn operate(chance: &mut Chance, world: &mut World, mood: &Mood, plans: &mut Plans) {
     let owned: Vec<usize> = (0..world.conns.len()).filter(|conn| world.is_owned(*conn)).collect();
     let conn = if owned.is_empty() { None } else { Some(chance.pick(&owned)) };
-    match (chance.below(100), conn) {
-        (0..=23, _) => world.publish(vec![chance.draw(world, serial)]),
-        (24..=27, _) => {
-            let draws = (0..=chance.below(7)).map(|_| chance.draw(world, serial)).collect();
-            world.publish(draws);
+    match (chance.below(104), conn) {
+        (0..=27, _) => {
+            let most = chance.pick(&[1, 1, 1, 1, 1, 7]);
+            let (key, draws) = chance.request(world, plans, most);
+            world.publish_under(key, draws);
         }
         (28..=35, _) if owned.len() < 12 => {
             let who = chance.who();
@@ -261,13 +317,13 @@ fn operate(chance: &mut Chance, world: &mut World, mood: &Mood, serial: &mut usi
             // Beyond the window, sometimes beyond the inbox.
             let hot = if chance.one_in(2) { To::All } else { chance.to(world) };
             let count = chance.pick(&[20, 20, 80]);
-            let draws = (0..count).map(|_| flooding(&hot, serial, DATA_MAX - 100)).collect();
+            let draws = (0..count).map(|_| flooding(&hot, plans, DATA_MAX - 100)).collect();
             world.publish(draws);
         }
         (88..=89, _) if mood.floods => {
             let hot = chance.to(world);
             let count = chance.pick(&[30, 100, 400]);
-            let draws = (0..count).map(|_| flooding(&hot, serial, 120)).collect();
+            let draws = (0..count).map(|_| flooding(&hot, plans, 120)).collect();
             world.publish(draws);
         }
         (91..=92, _) => {
@@ -283,8 +339,8 @@ fn operate(chance: &mut Chance, world: &mut World, mood: &Mood, serial: &mut usi
         }
         (93, _) => world.inspect(chance.below(5)),
         (94..=96, _) => {
-            let draws = (0..=chance.below(3)).map(|_| chance.draw(world, serial)).collect();
-            world.publish_meanwhile(draws);
+            let (key, draws) = chance.request(world, plans, 3);
+            world.publish_meanwhile(key, draws);
         }
         (97, Some(conn)) => world.close_meanwhile(conn, Disconnect::Token),
         (98, _) if chance.one_in(4) => {
@@ -295,11 +351,14 @@ fn operate(chance: &mut Chance, world: &mut World, mood: &Mood, serial: &mut usi
             let window = chance.pick(&[0, 50, 5_000]);
             world.drain(Disconnect::Shutdown, window);
         }
+        (100, _) => world.hold(),
+        (101..=102, _) => world.answer_held(),
+        (103, _) if chance.one_in(3) => world.lose_held(),
         _ => {}
     }
 }
 
-fn flooding(hot: &To, serial: &mut usize, size: usize) -> Draw {
-    *serial += 1;
-    Draw::new(hot.clone(), &format!("{serial} {}", "x".repeat(size)))
+fn flooding(hot: &To, plans: &mut Plans, size: usize) -> Draw {
+    plans.serial += 1;
+    Draw::new(hot.clone(), &format!("{} {}", plans.serial, "x".repeat(size)))
 }

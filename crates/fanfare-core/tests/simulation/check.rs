@@ -1,7 +1,7 @@
 //! The checker: a pure function over a recorded run that knows the promises and nothing of the engine's insides.
 
 use super::model::{Closed, Conn, From, Page, Published, Trace, Verdict, Who};
-use super::streams;
+use super::{answers, streams};
 use fanfare_core::{Disconnect, Resume};
 
 /// A broken promise: which, and how it shows.
@@ -44,6 +44,7 @@ pub fn check(trace: &Trace) -> Vec<Violation> {
         trace.faults.iter().map(|text| Violation { rule: "fault", text: text.clone() }).collect();
     let mut say = |rule: &'static str, text: String| found.push(Violation { rule, text });
     receipts(trace, &mut say);
+    answers::check(trace, &mut say);
     counts(trace, &mut say);
     retention(trace, &mut say);
     for (number, conn) in trace.conns.iter().enumerate() {
@@ -74,7 +75,7 @@ pub fn visible<'a>(
 fn receipts(trace: &Trace, say: &mut impl FnMut(&'static str, String)) {
     let mut ids = std::collections::HashSet::new();
     let mut last = (0, 0);
-    for event in trace.published.iter().filter(|event| event.hub != usize::MAX) {
+    for event in &trace.published {
         let Some(id) = &event.id else {
             if event.durable() {
                 say("receipt", format!("no id for {event:.200?}"));
@@ -105,7 +106,7 @@ fn receipts(trace: &Trace, say: &mut impl FnMut(&'static str, String)) {
 
 /// A receipt counts every connection registered at the release, each once.
 fn counts(trace: &Trace, say: &mut impl FnMut(&'static str, String)) {
-    for event in trace.published.iter().filter(|event| event.hub != usize::MAX) {
+    for event in &trace.published {
         let (mut least, mut most) = (0, 0);
         for (number, conn) in trace.conns.iter().enumerate() {
             if conn.hub != event.hub || conn.step > event.step || !event.to.matches(&conn.who, Some(number)) {
@@ -273,12 +274,12 @@ fn ending(trace: &Trace, conn: &Conn, say: &mut impl FnMut(&'static str, String)
     let age = closed.at_ms.saturating_sub(since);
     let right = match closed.reason {
         Disconnect::Dead => conn.max_unacknowledged >= config.client_timeout_ms,
-        Disconnect::Slow => conn
-            .stalls
-            .iter()
-            .rev()
-            .find(|(step, _)| *step < closed.step)
-            .is_some_and(|(_, at_ms)| closed.at_ms - at_ms + 100 >= config.stall_timeout_ms),
+        // From the first attempt in vain after the last byte: later ones change nothing.
+        Disconnect::Slow => {
+            let taken = conn.chunks.iter().rfind(|(step, ..)| *step < closed.step).map_or(0, |(step, ..)| *step);
+            let mut stalls = conn.stalls.iter().filter(|(step, _)| (taken..closed.step).contains(step));
+            stalls.next().is_some_and(|(_, at_ms)| closed.at_ms - at_ms + 100 >= config.stall_timeout_ms)
+        }
         Disconnect::Lifetime => config.lifetime_ms.is_some_and(|lifetime| age + 100 >= lifetime * 9 / 10),
         Disconnect::Unattached => conn.attached.is_none_or(|step| step >= closed.step) && age + 100 > 30_000,
         reason => conn.causes.contains(&reason),

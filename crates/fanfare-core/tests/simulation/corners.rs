@@ -1,10 +1,11 @@
 //! Where histories have been: a simulation that never gets into a corner says nothing of it.
 
-use super::model::Trace;
-use fanfare_core::{Disconnect, Resume};
+use super::model::{Call, Trace};
+use fanfare_core::{Disconnect, PublishError, Resume};
+use std::collections::HashSet;
 
 /// The corners that count.
-pub const CORNERS: [&str; 16] = [
+pub const CORNERS: [&str; 24] = [
     "gap on a stream",
     "gap in a verdict",
     "reset",
@@ -21,6 +22,14 @@ pub const CORNERS: [&str; 16] = [
     "unattached",
     "an inbox may have run over",
     "ephemeral delivered",
+    "answered again",
+    "a key that belongs to another",
+    "waited for a twin",
+    "answered later",
+    "lost by the store",
+    "conflict",
+    "conflict in a list",
+    "an expectation held",
 ];
 
 /// Counts the corners one run was in.
@@ -35,6 +44,7 @@ pub fn count(trace: &Trace, counts: &mut [u64; CORNERS.len()]) {
     }
     seen("dropped by the log", u64::from(trace.marks.iter().any(|mark| mark.floor > 0)));
     seen("an inbox may have run over", trace.overflows.len() as u64);
+    calls(trace, &mut seen);
     for conn in &trace.conns {
         match conn.verdict.resume {
             Resume::Gap => seen("gap in a verdict", 1),
@@ -58,5 +68,36 @@ pub fn count(trace: &Trace, counts: &mut [u64; CORNERS.len()]) {
             seen("closing without a cursor", u64::from(block.event == "$closing" && block.id.is_none()));
             seen("ephemeral delivered", u64::from(block.id.as_ref().is_some_and(|id| id.contains("~~"))));
         }
+    }
+}
+
+fn calls(trace: &Trace, seen: &mut impl FnMut(&str, u64)) {
+    let mut reached = HashSet::new();
+    let mut before: Option<&Call> = None;
+    for said in &trace.calls {
+        match &said.call {
+            Call::Asked(_) => {}
+            Call::Reached(number) => _ = reached.insert(*number),
+            Call::Lost(_) => seen("lost by the store", 1),
+            Call::Answered(number, answer) => {
+                let store = reached.contains(number);
+                let at_once = matches!(before, Some(Call::Asked(asked) | Call::Reached(asked)) if asked == number);
+                match answer {
+                    Ok(_) if !store && at_once => seen("answered again", 1),
+                    Ok(_) if !store => seen("waited for a twin", 1),
+                    Err(PublishError::KeyReused) => seen("a key that belongs to another", 1),
+                    Err(PublishError::Conflict { index, .. }) => {
+                        seen("conflict", 1);
+                        seen("conflict in a list", u64::from(*index > 0));
+                    }
+                    _ => {}
+                }
+                let wanted = &trace.attempts[*number].wanted;
+                let expects = wanted.iter().any(|wanted| wanted.expected.is_some());
+                seen("an expectation held", u64::from(store && answer.is_ok() && expects));
+                seen("answered later", u64::from(store && answer.is_ok() && !at_once));
+            }
+        }
+        before = Some(&said.call);
     }
 }

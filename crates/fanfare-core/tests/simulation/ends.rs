@@ -3,9 +3,11 @@
 use super::lives::start;
 use super::model::{From, HubTrace, Page, Verdict, Who, name};
 use super::sink::Meanwhile;
+use super::store::SimStore;
 use super::world::World;
-use fanfare_core::{Disconnect, Hub, HubConfig, MemoryStore, Seed, Shard};
+use fanfare_core::{Disconnect, Hub, HubConfig, Seed, Shard};
 use std::collections::HashMap;
+use std::sync::Arc;
 
 impl World {
     // Looking
@@ -142,6 +144,7 @@ impl World {
 
     /// Ends everything and keeps the record of this hub.
     pub fn finish(&mut self, by_drain: bool) {
+        self.answer_held();
         if by_drain && !self.closing {
             self.drain(Disconnect::Shutdown, 100);
         }
@@ -183,6 +186,7 @@ impl World {
 
     /// The process dies and another begins: nothing is told to anybody.
     pub fn restart(&mut self, config: HubConfig, seed: [u64; 6]) {
+        self.lose_held();
         self.begin(|| "restart".into());
         self.end();
         self.gather();
@@ -193,9 +197,11 @@ impl World {
             }
         }
         self.begin(|| "a new hub".into());
-        let (hub, shards) = Hub::new(config.clone(), Box::new(MemoryStore), Seed(seed), self.clock.now());
+        let store = SimStore(Arc::clone(&self.desk));
+        let (hub, shards) = Hub::new(config.clone(), Box::new(store), Seed(seed), self.clock.now());
         let epoch = hub.cursor().epoch;
-        *self.meanwhile.lock().unwrap() = Meanwhile { hub: Some(hub.clone()), ..Meanwhile::default() };
+        *self.meanwhile.lock().unwrap() =
+            Meanwhile { hub: Some(hub.clone()), desk: Arc::clone(&self.desk), ..Meanwhile::default() };
         (self.hub, self.shards) = (hub, shards);
         self.trace.told.push(format!("{config:?}"));
         self.trace.hubs.push(HubTrace { config, epoch, stats: None, left: None });

@@ -1,7 +1,7 @@
 //! The model: identities, targets and everything that a run recorded, in plain data. A run writes a [`Trace`],
 //! the checker reads it, and a falsified one is how the checker itself is tested.
 
-use fanfare_core::{Disconnect, Filter, HubConfig, Identity, Name, Resume, Stats, Target};
+use fanfare_core::{Disconnect, Filter, HubConfig, Identity, Name, PublishError, Receipt, Resume, Stats, Target};
 use std::collections::BTreeSet;
 
 /// Names are drawn from a few, the same for users, sessions, topics and metadata, so that kinds can be confused.
@@ -108,7 +108,7 @@ impl To {
     }
 }
 
-/// One event that was handed to a hub, and the answer.
+/// One event that was published, and the answer.
 #[derive(Debug, Clone)]
 pub struct Published {
     pub hub: usize,
@@ -135,6 +135,47 @@ impl Published {
     pub fn durable(&self) -> bool {
         !self.ephemeral && !self.to.is_nobody()
     }
+}
+
+/// What a checker has to know of one event that somebody wanted to publish.
+#[derive(Debug, Clone)]
+pub struct Wanted {
+    /// For exactly this topic.
+    pub topic: Option<u8>,
+    pub durable: bool,
+    pub expected: Option<String>,
+}
+
+/// Events that were handed to a hub together.
+#[derive(Debug, Clone)]
+pub struct Attempt {
+    /// `usize::MAX` if it never came to that.
+    pub hub: usize,
+    pub at_ms: u64,
+    /// Which idempotency key, and the fingerprint.
+    pub key: Option<(u8, u128)>,
+    pub wanted: Vec<Wanted>,
+    /// Handed in while a shard was in the middle of a write.
+    pub meanwhile: bool,
+}
+
+/// What publishers and the store saw of an attempt.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Call {
+    /// It was handed to the hub.
+    Asked(usize),
+    /// The store got it.
+    Reached(usize),
+    /// The store let go of it without an answer.
+    Lost(usize),
+    Answered(usize, Result<Vec<Receipt>, PublishError>),
+}
+
+/// A call, and whether the hub was destroyed by then.
+#[derive(Debug, Clone)]
+pub struct Said {
+    pub call: Call,
+    pub closed: bool,
 }
 
 /// Where a connection asked to begin.
@@ -253,6 +294,9 @@ pub struct HubTrace {
 pub struct Trace {
     pub hubs: Vec<HubTrace>,
     pub published: Vec<Published>,
+    pub attempts: Vec<Attempt>,
+    /// In order.
+    pub calls: Vec<Said>,
     pub conns: Vec<Conn>,
     pub pages: Vec<Page>,
     /// One for each step.

@@ -1,9 +1,10 @@
 //! The checker on trial: a sound record is falsified in one way each, and the checker must name the promise.
 
 use super::check::check;
-use super::model::{From, To, Trace, Who};
-use super::world::{Draw, World};
-use fanfare_core::HubConfig;
+use super::model::{Call, From, To, Trace, Who};
+use super::publish::Draw;
+use super::world::World;
+use fanfare_core::{HubConfig, PublishError};
 
 /// A record with everything in it: broadcasts, a user's events, an ephemeral one, a resume and a gap. Connection 0
 /// is user 0, connection 1 user 1, connection 2 user 0 again, resumed from what connection 0 had at first; the
@@ -231,4 +232,76 @@ fn a_second_ping_and_a_wrong_counter_are_caught() {
     let mut trace = sound();
     trace.hubs[0].left = Some([1, 0, 0, 0]);
     assert_eq!(rules(&trace), ["directory"]);
+}
+
+/// Keys and expectations: attempt 0 is published, 1 is 0 again, 2 another under its key; 3 and 4 conflict; 5 is held
+/// by the store, 6 its twin; 7 is lost.
+fn answered() -> Trace {
+    let mut world = World::new(HubConfig::default(), [3, 1, 4, 1, 5 << 40, 9]);
+    let topic = |data: &str, expected: &str| Draw::new(To::Topic(1), data).expecting(expected);
+    world.publish_under(Some((0, 7)), vec![topic("first", "none")]);
+    world.publish_under(Some((0, 7)), vec![topic("again", "none")]);
+    world.publish_under(Some((0, 8)), vec![topic("another", "none")]);
+    world.publish(vec![topic("late", "none")]);
+    let last = world.trace.published[0].id.clone().unwrap();
+    world.publish(vec![topic("next", &last), topic("stale", &last)]);
+    world.hold();
+    world.publish_under(Some((1, 9)), vec![topic("held", &last)]);
+    world.publish_under(Some((1, 9)), vec![topic("twin", &last)]);
+    world.answer_held();
+    world.hold();
+    world.publish_under(Some((2, 10)), vec![topic("lost", "none")]);
+    world.lose_held();
+    world.finish(true);
+    world.into_trace()
+}
+
+/// Changes what an attempt was answered.
+fn answer(trace: &mut Trace, attempt: usize) -> &mut Result<Vec<fanfare_core::Receipt>, PublishError> {
+    let said = trace.calls.iter_mut().find_map(|said| match &mut said.call {
+        Call::Answered(number, answer) if *number == attempt => Some(answer),
+        _ => None,
+    });
+    said.unwrap()
+}
+
+#[test]
+fn answers_that_are_not_the_first_one_are_caught() {
+    let trace = answered();
+    assert_eq!(check(&trace), []);
+    // A retry, a twin or a stranger that hears something else.
+    for attempt in [1, 6] {
+        let mut trace = trace.clone();
+        answer(&mut trace, attempt).as_mut().unwrap()[0].clients += 1;
+        must_name(&trace, "answers");
+    }
+    for attempt in [1, 2, 3, 4, 5, 6, 7] {
+        let mut trace = trace.clone();
+        *answer(&mut trace, attempt) = Err(PublishError::Conflict { index: 0, last: None });
+        must_name(&trace, "answers");
+    }
+    for attempt in [2, 3, 4] {
+        let mut trace = trace.clone();
+        let first = answer(&mut trace, 0).clone();
+        *answer(&mut trace, attempt) = first;
+        must_name(&trace, "answers");
+    }
+}
+
+#[test]
+fn a_retry_that_reaches_the_store_and_a_publisher_that_hears_nothing_are_caught() {
+    let trace = answered();
+    for attempt in [1, 2, 6] {
+        let mut trace = trace.clone();
+        let asked = trace.calls.iter().position(|said| said.call == Call::Asked(attempt)).unwrap();
+        let mut said = trace.calls[asked].clone();
+        said.call = Call::Reached(attempt);
+        trace.calls.insert(asked + 1, said);
+        must_name(&trace, "answers");
+    }
+    for attempt in 0..8 {
+        let mut trace = trace.clone();
+        trace.calls.retain(|said| !matches!(said.call, Call::Answered(number, _) if number == attempt));
+        must_name(&trace, "answers");
+    }
 }

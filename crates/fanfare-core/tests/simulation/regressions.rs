@@ -3,7 +3,8 @@
 
 use super::check::check;
 use super::model::{From, To, Trace, Who};
-use super::world::{Draw, World};
+use super::publish::Draw;
+use super::world::World;
 use fanfare_core::limits::DATA_MAX;
 use fanfare_core::{Disconnect, HubConfig};
 
@@ -60,11 +61,27 @@ fn nothing_comes_behind_a_gap_that_was_told_while_the_log_ran_ahead_of_the_shard
     // While the busy one is written, the log drops what the shard has yet to hear of; then the lagging one reads.
     world.publish(vec![Draw::new(To::All, "second")]);
     let many = (0..100).map(|number| Draw::new(To::All, &format!("{number} {}", "x".repeat(300)))).collect();
-    world.publish_meanwhile(many);
+    world.publish_meanwhile(None, many);
     world.writable(lags, usize::MAX, true);
     world.turn(0);
     let trace = sound(world);
     assert!(text(&trace, lags).contains("$gap") && !text(&trace, busy).contains("$gap"));
+}
+
+/// The checker once took the last attempt to write for the beginning of a stall.
+#[test]
+fn who_is_written_to_in_vain_is_slow_from_its_last_byte_on() {
+    let mut world = world(HubConfig { stall_timeout_ms: 5_000, ..HubConfig::default() });
+    let conn = live(&mut world, 30);
+    world.settle();
+    world.advance(4_990);
+    world.writable(conn, usize::MAX, false);
+    world.pipe(conn, "takes nothing after all", |pipe| pipe.budget = 0);
+    world.settle();
+    world.advance(200);
+    world.settle();
+    let trace = sound(world);
+    assert_eq!(trace.conns[conn].closed.map(|closed| closed.reason), Some(Disconnect::Slow));
 }
 
 #[test]

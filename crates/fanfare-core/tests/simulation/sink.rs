@@ -2,11 +2,12 @@
 //! and notes what a shard must not do to it. In the middle of a write it can let other threads' work happen:
 //! a publish or a close that a real hub would see between two visits of one turn.
 
-use fanfare_core::{ClientId, Disconnect, Ending, Event, Hub, Input, Now, Receipt, Sink, Target, Token};
+use super::store::{Desk, Request};
+use fanfare_core::{ClientId, Disconnect, Ending, Hub, Input, Now, Sink, Token};
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, mpsc};
+use std::sync::{Arc, Mutex};
 
 #[derive(Debug, Default)]
 pub struct Clock {
@@ -28,18 +29,16 @@ impl Clock {
 /// Work of other threads, done during the next writes.
 pub enum Work {
     Close(ClientId, Disconnect),
-    Publish(Vec<usize>, Vec<(Event, Target)>),
+    Publish(Request),
 }
 
-/// What came of it.
-pub enum Done {
-    Closed(ClientId, bool),
-    Published(Vec<usize>, Vec<Receipt>),
-}
+/// Which connection was closed, and whether it was there. What came of a publish is at the desk.
+pub struct Done(pub ClientId, pub bool);
 
 #[derive(Default)]
 pub struct Meanwhile {
     pub hub: Option<Hub<SimSink>>,
+    pub desk: Arc<Mutex<Desk>>,
     pub planned: VecDeque<Work>,
     pub done: Vec<Done>,
 }
@@ -85,22 +84,16 @@ impl SimSink {
     fn let_others_work(&self) {
         let mut meanwhile = self.meanwhile.lock().unwrap();
         let Some(work) = meanwhile.planned.pop_front() else { return };
-        let hub = meanwhile.hub.clone().unwrap();
+        let (hub, desk) = (meanwhile.hub.clone().unwrap(), Arc::clone(&meanwhile.desk));
         drop(meanwhile);
-        let done = match work {
-            Work::Close(client_id, reason) => Done::Closed(client_id, hub.close_client(client_id, reason)),
-            Work::Publish(numbers, events) => Done::Published(numbers, publish(&hub, &events, self.clock.now())),
-        };
-        self.meanwhile.lock().unwrap().done.push(done);
+        match work {
+            Work::Close(client_id, reason) => {
+                let done = Done(client_id, hub.close_client(client_id, reason));
+                self.meanwhile.lock().unwrap().done.push(done);
+            }
+            Work::Publish(request) => request.publish(&hub, &desk, self.clock.now()),
+        }
     }
-}
-
-/// Publishes and returns what was answered; nothing if the hub is closed.
-pub fn publish(hub: &Hub<SimSink>, events: &[(Event, Target)], now: Now) -> Vec<Receipt> {
-    let (sender, answers) = mpsc::channel();
-    let drafts = events.iter().map(|(event, target)| hub.draft(event, target)).collect();
-    hub.publish(drafts, None, now, Box::new(move |answer| sender.send(answer).unwrap()));
-    answers.try_recv().unwrap().unwrap_or_default()
 }
 
 impl Sink for SimSink {

@@ -26,8 +26,10 @@ pub(crate) struct Problem {
     status: StatusCode,
     slug: &'static str,
     title: &'static str,
-    detail: String,
+    detail: Box<str>,
     errors: Vec<Fault>,
+    /// What a conflict says besides: the last id of a topic.
+    last_id: Option<Box<str>>,
     headers: Vec<(header::HeaderName, HeaderValue)>,
 }
 
@@ -39,6 +41,8 @@ struct Document<'a> {
     detail: &'a str,
     #[serde(skip_serializing_if = "<[Fault]>::is_empty")]
     errors: &'a [Fault],
+    #[serde(rename = "lastId", skip_serializing_if = "Option::is_none")]
+    last_id: Option<&'a str>,
 }
 
 /// The part of a type's URI before its name.
@@ -52,8 +56,9 @@ macro_rules! problems {
                     status: StatusCode::$status,
                     slug: $slug,
                     title: $title,
-                    detail: detail.into(),
+                    detail: detail.into().into(),
                     errors: Vec::new(),
+                    last_id: None,
                     headers: Vec::new(),
                 }
             })+
@@ -67,6 +72,7 @@ problems! {
     forbidden FORBIDDEN "forbidden" "This is not allowed";
     not_found NOT_FOUND "not-found" "There is no such thing";
     method_not_allowed METHOD_NOT_ALLOWED "method-not-allowed" "This method does not apply here";
+    conflict CONFLICT "conflict" "Something else came first";
     timeout REQUEST_TIMEOUT "timeout" "The request took too long to arrive";
     too_large PAYLOAD_TOO_LARGE "too-large" "The request is larger than its limit";
     uri_too_long URI_TOO_LONG "uri-too-long" "The URL is longer than its limit";
@@ -85,7 +91,7 @@ impl Problem {
     }
 
     pub(crate) fn at(self, pointer: impl Into<String>) -> Self {
-        let fault = Fault::new(pointer, self.detail.clone());
+        let fault = Fault::new(pointer, self.detail.as_ref());
         self.with_errors(vec![fault])
     }
 
@@ -153,6 +159,10 @@ impl From<SendError> for Problem {
                 .with_header(header::RETRY_AFTER, HeaderValue::from_static("5")),
             SendError::Full => Self::storage_full(error.to_string()),
             SendError::ReadOnly => Self::read_only(error.to_string()),
+            SendError::Conflict { pointer, detail, last_id } => {
+                let pointer = fragment(&pointer);
+                Self { last_id: last_id.map(Into::into), ..Self::conflict(detail).at(pointer) }
+            }
             SendError::KeyReused => Self::idempotency_reused(
                 "this idempotency key was used with another body; use a new key for a new event",
             )
@@ -190,6 +200,7 @@ impl IntoResponse for Problem {
             status: self.status.as_u16(),
             detail: &self.detail,
             errors: &self.errors,
+            last_id: self.last_id.as_deref(),
         };
         let mut response = Response::new(Body::from(serde_json::to_vec(&document).unwrap_or_default()));
         *response.status_mut() = self.status;

@@ -128,7 +128,7 @@ fn read_all(values: &[&RawValue]) -> Result<Vec<(SseEvent, Target)>, Problem> {
 
 /// Faults named in one answer at most, give or take one event's.
 const FAULTS_MAX: usize = 20;
-const EVENT_KEYS: &[&str] = &["event", "data", "id", "retry", "ephemeral", "to"];
+const EVENT_KEYS: &[&str] = &["event", "data", "id", "retry", "ephemeral", "to", "expectLastId"];
 
 fn read_event(value: &RawValue, at: &str) -> Result<(SseEvent, Target), Vec<Fault>> {
     let mut object = Object::open(value, at).map_err(|fault| vec![fault])?;
@@ -138,6 +138,7 @@ fn read_event(value: &RawValue, at: &str) -> Result<(SseEvent, Target), Vec<Faul
     let retry = object.unsigned("retry");
     let ephemeral = object.boolean("ephemeral");
     let to = object.take("to");
+    let expected = object.string("expectLastId");
     object.refuse_unknown(EVENT_KEYS);
     let target = match to {
         None => Ok(Target::All),
@@ -152,6 +153,9 @@ fn read_event(value: &RawValue, at: &str) -> Result<(SseEvent, Target), Vec<Faul
         }
         if let Some(retry) = retry {
             event = event.with_retry_ms(retry);
+        }
+        if let Some(expected) = expected {
+            event = event.with_expected_last_id(expected);
         }
         return Ok((if ephemeral == Some(true) { event.ephemeral() } else { event }, target));
     }

@@ -3,6 +3,7 @@
 
 mod access;
 mod endpoints;
+mod expect;
 mod golden;
 mod idempotency;
 mod limits;
