@@ -2,6 +2,7 @@
 
 use crate::error::ConfigError;
 use crate::sys;
+use fanfare_core::SlowPolicy;
 use std::time::Duration;
 
 /// The settings of a manager. Write `SseConfig { ping_interval: …, ..SseConfig::default() }`.
@@ -28,6 +29,8 @@ pub struct SseConfig {
     /// A living peer that takes no byte for so long is closed as slow. Default 5 min. Until then it costs one frame
     /// of memory, whatever it missed.
     pub stall_timeout: Duration,
+    /// What becomes of a slow reader whose connection does not say. Default: it catches up.
+    pub slow_policy: SlowPolicy,
     /// A stream ends after so long, give or take a tenth, and its client reconnects. Default `None`: never.
     pub lifetime: Option<Duration>,
     /// Bound of the history in bytes, with its overhead (about 250 bytes for each event). Default 64 MiB, at least 64 KiB.
@@ -56,6 +59,7 @@ impl Default for SseConfig {
             max_clients: usize::try_from(descriptors / 5 * 4).unwrap_or(usize::MAX),
             enable_logging: true,
             stall_timeout: Duration::from_secs(300),
+            slow_policy: SlowPolicy::default(),
             lifetime: None,
             history_bytes: 64 << 20,
             history_age: Duration::from_secs(600),
@@ -104,6 +108,7 @@ impl SseConfig {
             ping_interval_ms: millis(self.ping_interval),
             client_timeout_ms: millis(self.client_timeout),
             stall_timeout_ms: millis(self.stall_timeout),
+            slow_policy: self.slow_policy,
             lifetime_ms: self.lifetime.map(millis),
             log_bytes: self.history_bytes,
             log_age_ms: millis(self.history_age),

@@ -3,7 +3,7 @@
 use super::Shard;
 use super::conn::{Conn, Flags, Progress, Unsent, ticks};
 use super::window::Window;
-use crate::control::{Disconnect, gap_frame};
+use crate::control::{Disconnect, GapReason, gap_frame};
 use crate::limits::{VISIT_BYTES, VISIT_SLICES};
 use crate::log::{Loss, ReadLimit};
 use crate::sink::{Sink, Token};
@@ -26,8 +26,20 @@ impl<S: Sink> Shard<S> {
         }
     }
 
-    /// Writes what is pending for a connection, if anything is and the sink takes it.
+    /// Asks whether a connection is slow; if that does not end it, writes what is pending.
     pub(super) fn visit(&mut self, slot: u32, now: Now) {
+        let local = self.local(slot);
+        if let Some(reason) = self.fell_behind(local)
+            && let Some(conn) = self.conns.get_mut(local)
+        {
+            let token = Token::new(slot, conn.generation);
+            return self.end(token, reason, now);
+        }
+        self.write_pending(slot, now);
+    }
+
+    /// Writes what is pending for a connection, if anything is and the sink takes it.
+    pub(super) fn write_pending(&mut self, slot: u32, now: Now) {
         let local = self.local(slot);
         let window_first = self.window.first();
         let Some(conn) = self.conns.get_mut(local) else {
@@ -36,20 +48,14 @@ impl<S: Sink> Shard<S> {
         if !conn.can_write() {
             return;
         }
-        if let Progress::Dirty { next, position } = conn.progress
-            && next < window_first
-        {
-            conn.progress = Progress::Lagging { position };
-            self.port().counters.lagged.add(1);
-        }
-        let Some(conn) = self.conns.get_mut(local) else {
-            return;
-        };
         let token = Token::new(slot, conn.generation);
         let done = match conn.progress {
             Progress::Clean => self.visit_clean(local, now),
-            Progress::Dirty { next, .. } => self.visit_window(slot, local, next, now),
-            Progress::Lagging { position } => self.visit_log(token, local, position, now),
+            Progress::Dirty { next, .. } if next >= window_first => self.visit_window(slot, local, next, now),
+            Progress::Dirty { position, .. } | Progress::Lagging { position } => {
+                self.visit_log(token, local, position, now)
+            }
+            Progress::Skipping { position } => self.skip(token, local, position, now),
         };
         if done.is_err() {
             self.end(token, Disconnect::Error, now);
@@ -64,8 +70,8 @@ impl<S: Sink> Shard<S> {
         }
     }
 
-    /// Nothing but what is left of the greeting, or a heartbeat.
-    fn visit_clean(&mut self, local: usize, now: Now) -> io::Result<()> {
+    /// Nothing but what is left of the greeting or of a cut frame, or a heartbeat.
+    pub(super) fn visit_clean(&mut self, local: usize, now: Now) -> io::Result<()> {
         let Some(conn) = self.conns.get_mut(local) else {
             return Ok(());
         };
@@ -141,7 +147,13 @@ impl<S: Sink> Shard<S> {
         let limit = ReadLimit { upto: self.applied, bytes: VISIT_BYTES, records: VISIT_SLICES - 2 };
         let found = self.hub.read_for(token, position, limit, &mut self.keys, &mut read);
         let result = match found {
-            Some((loss, progress)) => self.write_log(local, position, loss, progress, &read, now),
+            Some((loss, progress)) => {
+                let gap = match loss {
+                    Loss::Nothing => None,
+                    Loss::GapUntil(end) => Some((end, GapReason::Retention)),
+                };
+                self.write_log(local, position, gap, progress, &read, now)
+            }
             // Forgotten by the hub: the message that ends it is in the inbox.
             None => Ok(()),
         };
@@ -150,19 +162,19 @@ impl<S: Sink> Shard<S> {
         result
     }
 
-    fn write_log(
+    /// What is left of a cut frame, then a gap and where it ends, then what was read. With all of it the connection is
+    /// complete up to `progress`; with none it stays as it is.
+    pub(super) fn write_log(
         &mut self,
         local: usize,
         position: u64,
-        loss: Loss,
+        gap: Option<(u64, GapReason)>,
         progress: u64,
         read: &[(u64, Bytes)],
         now: Now,
     ) -> io::Result<()> {
-        let gap = match loss {
-            Loss::Nothing => None,
-            Loss::GapUntil(end) => Some((end, gap_frame(self.hub.cursor_at(end)))),
-        };
+        let reason = gap.map(|(_, reason)| reason);
+        let gap = gap.map(|(end, reason)| (end, gap_frame(self.hub.cursor_at(end), reason)));
         let applied = self.applied;
         let Some(conn) = self.conns.get_mut(local) else {
             return Ok(());
@@ -201,11 +213,17 @@ impl<S: Sink> Shard<S> {
         }
         // It may be beyond `applied`: where the log has dropped what this shard has yet to hear of, the gap reaches
         // that far. It is clean only once the shard is there too, or what is in the inbox would come behind the gap.
-        conn.progress = if reached == applied { Progress::Clean } else { Progress::Lagging { position: reached } };
+        if reached == applied {
+            conn.progress = Progress::Clean;
+        } else if reached != position {
+            conn.progress = Progress::Lagging { position: reached };
+        }
         if conn.progress == Progress::Clean {
             after_catching_up(conn, written.bytes > 0);
         }
-        self.port().counters.gaps.add(gaps);
+        if let Some(reason) = reason {
+            self.port().counters.gaps[reason.index()].add(gaps);
+        }
         self.count(local, written.bytes, events);
         Ok(())
     }
@@ -301,6 +319,6 @@ fn move_to<S>(conn: &mut Conn<S>, next: u64, window: &Window) {
 }
 
 /// A connection that just became clean: it is owed its first ping, or if it heard something no ping is due now.
-fn after_catching_up<S>(conn: &mut Conn<S>, heard: bool) {
+pub(super) fn after_catching_up<S>(conn: &mut Conn<S>, heard: bool) {
     conn.flags.ping_due = conn.flags.ping_when_clean || (conn.flags.ping_due && !heard);
 }
