@@ -93,6 +93,7 @@ fn config(options: &ServeOptions, descriptors: Option<u64>) -> SseConfig {
         max_clients: options.max_clients.or(from_descriptors).unwrap_or(default.max_clients),
         enable_logging: !options.quiet,
         stall_timeout: options.stall_timeout,
+        slow_policy: options.slow_policy,
         lifetime: options.lifetime,
         history_bytes: options.history_size,
         history_age: options.history_age,
