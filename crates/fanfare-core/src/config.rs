@@ -13,6 +13,8 @@ pub struct HubConfig {
     pub client_timeout_ms: u64,
     /// A living peer that takes no byte for so long is slow.
     pub stall_timeout_ms: u64,
+    /// What becomes of a slow reader whose connection does not say.
+    pub slow_policy: SlowPolicy,
     /// A stream ends after so long, give or take a tenth; `None` is never.
     pub lifetime_ms: Option<u64>,
     /// The log's bound in bytes, overhead included.
@@ -33,12 +35,50 @@ impl Default for HubConfig {
             ping_interval_ms: 30_000,
             client_timeout_ms: 60_000,
             stall_timeout_ms: 300_000,
+            slow_policy: SlowPolicy::default(),
             lifetime_ms: None,
             log_bytes: 64 << 20,
             log_age_ms: 600_000,
             idempotency_keys: 100_000,
             retry_ms: (2_000, 6_000),
         }
+    }
+}
+
+/// What becomes of a slow reader: one that falls out of its shard's window of the newest events because its own socket
+/// took too little. It costs one frame of memory, whatever the policy.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum SlowPolicy {
+    /// It goes on from the log and gets everything late, as far as the log reaches back.
+    #[default]
+    CatchUp,
+    /// It skips to the present, and is told so: `$gap` with the reason `slow`.
+    Gap,
+    /// It is ended with `$closing` and the reason `slow`, and shall come back.
+    Disconnect,
+}
+
+impl SlowPolicy {
+    /// Every policy, in the order in which statistics count them.
+    pub const ALL: [Self; 3] = [Self::CatchUp, Self::Gap, Self::Disconnect];
+
+    /// The word for it in requests, settings and statistics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::CatchUp => "catch-up",
+            Self::Gap => "gap",
+            Self::Disconnect => "disconnect",
+        }
+    }
+
+    /// The policy with this word.
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|policy| policy.as_str() == text)
+    }
+
+    pub(crate) fn index(self) -> usize {
+        self as usize
     }
 }
 
@@ -60,3 +100,17 @@ impl Seed {
 
 /// Epochs are cut to this many bits, so that a cursor stays short.
 pub(crate) const EPOCH_BITS: u32 = 48;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_of_policies_is_in_order_and_its_words_are_read_back() {
+        for (index, policy) in SlowPolicy::ALL.into_iter().enumerate() {
+            assert_eq!(policy.index(), index);
+            assert_eq!(SlowPolicy::parse(policy.as_str()), Some(policy));
+        }
+        assert_eq!(SlowPolicy::parse("Gap"), None);
+    }
+}

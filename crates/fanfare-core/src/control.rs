@@ -24,7 +24,7 @@ pub enum Disconnect {
     Revoked,
     /// The server goes down.
     Shutdown,
-    /// The peer lives, but took no byte for `stall_timeout`.
+    /// The peer lives, but took no byte for `stall_timeout`, or fell behind and its policy is to end it.
     Slow,
     /// Its token expired.
     Token,
@@ -86,9 +86,39 @@ pub fn closing_frame(reason: Disconnect, cursor: Option<Cursor>, retry_ms: u32) 
     control_frame("$closing", cursor, Some(retry_ms), &data)
 }
 
-/// `$gap`: the events up to the cursor are gone; refetch.
-pub(crate) fn gap_frame(cursor: Cursor) -> Bytes {
-    control_frame("$gap", Some(cursor), None, r#"{"reason":"retention"}"#)
+/// Why an open connection misses events.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum GapReason {
+    /// The log has dropped them, within its bounds.
+    Retention,
+    /// The reader was slow, and its policy is to skip to the present.
+    Slow,
+    /// They were kept, and cannot be read any more.
+    Damaged,
+}
+
+impl GapReason {
+    /// Every reason, in the order in which statistics count them.
+    pub const ALL: [Self; 3] = [Self::Retention, Self::Slow, Self::Damaged];
+
+    /// The word for it on the wire and in statistics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Retention => "retention",
+            Self::Slow => "slow",
+            Self::Damaged => "damaged",
+        }
+    }
+
+    pub(crate) fn index(self) -> usize {
+        self as usize
+    }
+}
+
+/// `$gap`: events up to the cursor are gone for this connection; refetch.
+pub(crate) fn gap_frame(cursor: Cursor, reason: GapReason) -> Bytes {
+    control_frame("$gap", Some(cursor), None, &format!(r#"{{"reason":"{}"}}"#, reason.as_str()))
 }
 
 /// `connected`, the first frame of every stream. `data` is one line of JSON.
@@ -111,8 +141,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_table_of_reasons_is_in_order() {
+    fn the_tables_of_reasons_are_in_order() {
         for (index, reason) in Disconnect::ALL.iter().enumerate() {
+            assert_eq!(reason.index(), index);
+        }
+        for (index, reason) in GapReason::ALL.iter().enumerate() {
             assert_eq!(reason.index(), index);
         }
     }

@@ -28,8 +28,8 @@ mod target;
 mod time;
 mod wire;
 
-pub use config::{HubConfig, Seed};
-pub use control::{Disconnect, closing_frame};
+pub use config::{HubConfig, Seed, SlowPolicy};
+pub use control::{Disconnect, GapReason, closing_frame};
 pub use cursor::Cursor;
 pub use directory::ClientInfo;
 pub use event::{Event, EventError};

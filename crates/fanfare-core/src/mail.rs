@@ -1,5 +1,6 @@
 //! What travels from the hub to a shard, and the shard's door.
 
+use crate::config::SlowPolicy;
 use crate::control::Disconnect;
 use crate::directory::Recipients;
 use crate::disk::Chunk;
@@ -16,6 +17,8 @@ use std::sync::OnceLock;
 pub struct ConnectionOptions {
     /// Heartbeats as comments, which scripts do not see, instead of `ping` events.
     pub comment_heartbeat: bool,
+    /// What becomes of it where it is slow; `None` is as the hub's settings say.
+    pub slow_policy: Option<SlowPolicy>,
 }
 
 /// A connection that was just registered.

@@ -1,6 +1,7 @@
 //! Counters: plain numbers that one thread adds to and everybody may read.
 
-use crate::control::Disconnect;
+use crate::config::SlowPolicy;
+use crate::control::{Disconnect, GapReason};
 use crate::disk::Condition;
 use core::sync::atomic::{AtomicU64, Ordering};
 
@@ -36,9 +37,12 @@ pub struct Stats {
     pub writes: u64,
     /// Heartbeats handed to sinks.
     pub pings_sent: u64,
-    /// `$gap` frames begun.
-    pub gaps: u64,
-    /// Times a connection fell out of its shard's window.
+    /// `$gap` frames begun by reason, in the order of [`GapReason::ALL`].
+    pub gaps: [u64; GapReason::ALL.len()],
+    /// Times a connection was slow, by its policy, in the order of [`SlowPolicy::ALL`].
+    pub slow_readers: [u64; SlowPolicy::ALL.len()],
+    /// Times a connection fell behind its shard's window and went on from the log, because of its own socket or of
+    /// too much at once for the shard.
     pub lagged: u64,
     /// Connections that shards still hold: those above, and those that ended and may still be reading.
     pub held: u64,
@@ -53,7 +57,8 @@ pub(crate) struct ShardCounters {
     pub(crate) bytes_sent: Counter,
     pub(crate) writes: Counter,
     pub(crate) pings_sent: Counter,
-    pub(crate) gaps: Counter,
+    pub(crate) gaps: [Counter; GapReason::ALL.len()],
+    pub(crate) slow_readers: [Counter; SlowPolicy::ALL.len()],
     pub(crate) lagged: Counter,
     pub(crate) held: Counter,
     pub(crate) disconnects: [Counter; Disconnect::ALL.len()],
@@ -83,11 +88,16 @@ impl ShardCounters {
         stats.bytes_sent += self.bytes_sent.get();
         stats.writes += self.writes.get();
         stats.pings_sent += self.pings_sent.get();
-        stats.gaps += self.gaps.get();
         stats.lagged += self.lagged.get();
         stats.held += self.held.get();
-        for (sum, counter) in stats.disconnects.iter_mut().zip(&self.disconnects) {
-            *sum += counter.get();
-        }
+        add_each(&mut stats.gaps, &self.gaps);
+        add_each(&mut stats.slow_readers, &self.slow_readers);
+        add_each(&mut stats.disconnects, &self.disconnects);
+    }
+}
+
+fn add_each(sums: &mut [u64], counters: &[Counter]) {
+    for (sum, counter) in sums.iter_mut().zip(counters) {
+        *sum += counter.get();
     }
 }

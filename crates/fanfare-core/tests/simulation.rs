@@ -34,9 +34,15 @@
 //! | an expectation takes a foreign epoch, or is checked before the key, or of the first event only | `answers` |
 //! | events before it in a list do not count, or ephemeral ones do; a conflict names one of them | `answers` |
 //! | the events of a list before its conflict are published | `fault`, `torn` |
+//! | a slow reader skips and no `$gap` is written; it counts as clean before the gap is begun | `loss`, `cursor ahead` |
+//! | the `$gap` goes before the rest of a cut frame; that rest is left out | `torn`, `connected`, `loss` |
+//! | the id of the `$gap` is one beyond what was skipped, or one before | `order`, `cursor ahead`, `loss` |
+//! | a skip is told as `retention` | `false gap` |
+//! | whoever falls out of the window is slow, with a full socket or not; whoever is blocked is | `ending`, `stats`, `false gap` |
+//! | a connection's own slow policy is not looked at | `ending`, `stats`, `false gap` |
 //!
-//! The tests in `planted` do the same to records instead of code, and those in `regressions` are histories that
-//! once broke a promise.
+//! The tests in `planted` and `slow_planted` do the same to records instead of code, those in `regressions` are histories
+//! that once broke a promise, and those in `slow_readers` one for each way to be slow.
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test: a failure shall be loud")]
 #![allow(unreachable_pub, reason = "modules of one test")]
 
@@ -62,6 +68,12 @@ mod publish;
 mod regressions;
 #[path = "simulation/sink.rs"]
 mod sink;
+#[path = "simulation/slow.rs"]
+mod slow;
+#[path = "simulation/slow_planted.rs"]
+mod slow_planted;
+#[path = "simulation/slow_readers.rs"]
+mod slow_readers;
 #[path = "simulation/store.rs"]
 mod store;
 #[path = "simulation/streams.rs"]

@@ -1,6 +1,7 @@
 //! The command line: what can be asked for, not what is done about it.
 
 use clap::{ArgAction, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
+use fanfare::SlowPolicy;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -59,6 +60,10 @@ pub(crate) struct ServeOptions {
     /// A living peer that takes no byte for so long is closed as slow
     #[arg(long, env = "FANFARE_STALL_TIMEOUT", default_value = "5m", value_parser = duration, value_name = "TIME")]
     pub(crate) stall_timeout: Duration,
+
+    /// What becomes of a reader that falls behind and does not say: catch-up, gap or disconnect
+    #[arg(long, env = "FANFARE_SLOW_POLICY", default_value = "catch-up", value_parser = slow_policy, value_name = "POLICY")]
+    pub(crate) slow_policy: SlowPolicy,
 
     /// End every stream after so long, give or take a tenth; its client reconnects [default: never]
     #[arg(long, env = "FANFARE_LIFETIME", value_parser = duration, value_name = "TIME")]
@@ -128,6 +133,10 @@ fn duration(text: &str) -> Result<Duration, String> {
     measured(text, &units)
         .map(Duration::from_millis)
         .ok_or_else(|| "write a whole number with a unit: 500ms, 30s, 5m, 2h or 1d".to_owned())
+}
+
+fn slow_policy(text: &str) -> Result<SlowPolicy, String> {
+    SlowPolicy::parse(text).ok_or_else(|| "write catch-up, gap or disconnect".to_owned())
 }
 
 /// `65536`, `512KiB`, `64MiB`, `1GiB`.

@@ -17,7 +17,6 @@ pub(crate) fn render(manager: &SseManager) -> String {
         bytes_sent,
         writes,
         pings_sent,
-        gaps,
         lagged,
         ..
     } = manager.engine_stats();
@@ -34,16 +33,24 @@ pub(crate) fn render(manager: &SseManager) -> String {
     metric("fanfare_sent_bytes_total", "counter", "Bytes handed to sockets.", bytes_sent);
     metric("fanfare_writes_total", "counter", "Writes to sockets.", writes);
     metric("fanfare_pings_sent_total", "counter", "Heartbeats handed to sockets.", pings_sent);
-    metric("fanfare_gaps_total", "counter", "Gaps that open connections were told of.", gaps);
     metric("fanfare_lagged_total", "counter", "Times a connection fell behind and went on from the history.", lagged);
     metric("fanfare_history_events", "gauge", "Events in the history.", log_records as u64);
     metric("fanfare_history_bytes", "gauge", "Bytes of the history, with its overhead.", log_bytes as u64);
-    let name = "fanfare_disconnects_total";
-    _ = write!(out, "# HELP {name} Ended connections by reason.\n# TYPE {name} counter\n");
-    for (reason, count) in manager.disconnects() {
-        _ = writeln!(out, "{name}{{reason=\"{reason}\"}} {count}");
-    }
+    let gaps = manager.gaps().collect();
+    labelled(&mut out, "fanfare_gaps_total", "Gaps that open connections were told of.", "reason", gaps);
+    let slow = manager.slow_readers().collect();
+    labelled(&mut out, "fanfare_slow_readers_total", "Times a connection was slow, by its policy.", "policy", slow);
+    let ended = manager.disconnects().collect();
+    labelled(&mut out, "fanfare_disconnects_total", "Ended connections by reason.", "reason", ended);
     let (name, version) = ("fanfare_build_info", env!("CARGO_PKG_VERSION"));
     _ = write!(out, "# HELP {name} The version.\n# TYPE {name} gauge\n{name}{{version=\"{version}\"}} 1\n");
     out
+}
+
+/// A counter for each value of a label.
+fn labelled(out: &mut String, name: &str, help: &str, label: &str, counts: Vec<(&'static str, u64)>) {
+    _ = write!(out, "# HELP {name} {help}\n# TYPE {name} counter\n");
+    for (value, count) in counts {
+        _ = writeln!(out, "{name}{{{label}=\"{value}\"}} {count}");
+    }
 }

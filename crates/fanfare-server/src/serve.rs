@@ -96,6 +96,7 @@ fn config(options: &ServeOptions, descriptors: Option<u64>) -> SseConfig {
         max_clients: options.max_clients.or(from_descriptors).unwrap_or(default.max_clients),
         enable_logging: !options.quiet,
         stall_timeout: options.stall_timeout,
+        slow_policy: options.slow_policy,
         lifetime: options.lifetime,
         data_dir: options.data_dir.clone(),
         disk_bytes: options.disk_size as u64,

@@ -141,6 +141,33 @@ fn metrics_tell_what_happened() {
     }
 }
 
+#[test]
+fn the_slow_policy_is_what_becomes_of_a_reader_that_falls_behind() {
+    // The lifetime sets the pace at which connections are looked at.
+    let server = Server::start(&["--slow-policy", "disconnect", "--lifetime", "30s"]);
+    let unread = server.subscribe("/api/sse");
+    let event = format!(r#"{{"event":"large","data":"{}"}}"#, "x".repeat(200_000));
+    let batch = format!("[{event},{event},{event},{event}]");
+    let deadline = Instant::now() + support::PATIENCE;
+    for publish in 0.. {
+        // Enough to fill every buffer and outrun what a shard keeps at hand.
+        if publish < 40 {
+            assert_eq!(status(&server.request("POST", "/api/sse/publish", &[], &batch).0), 200);
+        }
+        let (_, text) = server.request("GET", "/metrics", &[], "");
+        let counted = |line: &str| text.lines().any(|found| found == line);
+        if counted(r#"fanfare_slow_readers_total{policy="disconnect"} 1"#) {
+            assert!(counted(r#"fanfare_slow_readers_total{policy="catch-up"} 0"#), "{text}");
+            assert!(counted(r#"fanfare_disconnects_total{reason="slow"} 1"#), "{text}");
+            assert!(counted(r#"fanfare_gaps_total{reason="slow"} 0"#), "{text}");
+            break;
+        }
+        assert!(Instant::now() < deadline, "never ended: {text}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    drop(unread);
+}
+
 /// Runs the binary to its end: exit code and what it said.
 fn refused(mut command: std::process::Command) -> (i32, String) {
     let mut child = command.spawn().unwrap();
@@ -176,6 +203,7 @@ fn bad_settings_are_refused_with_their_name() {
         (vec!["--listen", "nowhere"], "--listen"),
         (vec!["--no-such-flag"], "--no-such-flag"),
         (vec!["--history-size=-1"], "--history-size"),
+        (vec!["--slow-policy", "later"], "catch-up, gap or disconnect"),
     ];
     for (arguments, wanted) in usage {
         let (code, said) = refused(binary(&arguments));

@@ -2,6 +2,7 @@
 
 use crate::error::ConfigError;
 use crate::sys;
+use fanfare_core::SlowPolicy;
 use fanfare_core::disk::DiskConfig;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -30,6 +31,8 @@ pub struct SseConfig {
     /// A living peer that takes no byte for so long is closed as slow. Default 5 min. Until then it costs one frame
     /// of memory, whatever it missed.
     pub stall_timeout: Duration,
+    /// What becomes of a slow reader whose connection does not say. Default: it catches up.
+    pub slow_policy: SlowPolicy,
     /// A stream ends after so long, give or take a tenth, and its client reconnects. Default `None`: never.
     pub lifetime: Option<Duration>,
     /// Where the history is kept on disk, through restarts and losses of power. The directory is made if there is none,
@@ -70,6 +73,7 @@ impl Default for SseConfig {
             max_clients: usize::try_from(descriptors / 5 * 4).unwrap_or(usize::MAX),
             enable_logging: true,
             stall_timeout: Duration::from_secs(300),
+            slow_policy: SlowPolicy::default(),
             lifetime: None,
             data_dir: None,
             disk_bytes: DiskConfig::default().bytes,
@@ -131,6 +135,7 @@ impl SseConfig {
             ping_interval_ms: millis(self.ping_interval),
             client_timeout_ms: millis(self.client_timeout),
             stall_timeout_ms: millis(self.stall_timeout),
+            slow_policy: self.slow_policy,
             lifetime_ms: self.lifetime.map(millis),
             log_bytes: self.history_bytes,
             log_age_ms: millis(self.history_age),

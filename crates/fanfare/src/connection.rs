@@ -11,7 +11,7 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use fanfare_core::limits::LAST_MAX;
 use fanfare_core::{
-    Cursor, Disconnect, Identity, Name, NameError, Parsed, Parser, ParserError, Registration, Start, Token,
+    Cursor, Disconnect, Identity, Name, NameError, Parsed, Parser, ParserError, Registration, SlowPolicy, Start, Token,
 };
 use futures_core::Stream;
 use http::header::{self, HeaderMap, HeaderValue};
@@ -45,6 +45,8 @@ pub struct ConnectionOptions {
     pub last_event_id: Option<String>,
     /// How heartbeats look.
     pub heartbeat: Heartbeat,
+    /// What becomes of it where it is slow; `None` is as [`SseConfig::slow_policy`](crate::SseConfig::slow_policy) says.
+    pub slow_policy: Option<SlowPolicy>,
 }
 
 /// How heartbeats look.
@@ -76,7 +78,10 @@ impl ConnectionOptions {
             metadata.push((key, Name::new(value).map_err(|error: NameError| invalid(shown(), error))?));
         }
         identity = identity.with_metadata(metadata).map_err(|error| invalid("metadata", error))?;
-        let options = fanfare_core::ConnectionOptions { comment_heartbeat: self.heartbeat == Heartbeat::Comment };
+        let options = fanfare_core::ConnectionOptions {
+            comment_heartbeat: self.heartbeat == Heartbeat::Comment,
+            slow_policy: self.slow_policy,
+        };
         Ok((identity, start(self.last_event_id.as_deref())?, options))
     }
 }

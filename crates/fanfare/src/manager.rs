@@ -12,8 +12,8 @@ use crate::target::{SseFilter, Target};
 use crate::transport::Transport;
 use fanfare_core::disk::{DiskWriter, OpenReport};
 use fanfare_core::{
-    ClientId, Disconnect, Draft, Durability, Hub, IdempotencyKey, MemoryStore, Now, PublishError, RegisterError, Seed,
-    Shard, Store,
+    ClientId, Disconnect, Draft, Durability, GapReason, Hub, IdempotencyKey, MemoryStore, Now, PublishError,
+    RegisterError, Seed, Shard, SlowPolicy, Store,
 };
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -146,9 +146,12 @@ pub struct SseStats {
     pub total_bytes_sent: u64,
     /// Heartbeats sent.
     pub total_pings_sent: u64,
-    /// Gaps that connections were told of while they were open.
-    pub gaps: u64,
-    /// Times a connection fell behind so far that it went on from the history.
+    /// Gaps that connections were told of while they were open, by reason.
+    pub gaps: BTreeMap<&'static str, u64>,
+    /// Times a connection was slow, by what became of it: its [`SlowPolicy`](crate::SlowPolicy).
+    pub slow_readers: BTreeMap<&'static str, u64>,
+    /// Times a connection fell behind so far that it went on from the history: slow ones that catch up, and everybody
+    /// else after too much at once.
     pub lagged: u64,
     /// Events in the history.
     pub history_events: usize,
@@ -463,7 +466,8 @@ impl SseManager {
             disconnects: self.disconnects().collect(),
             total_bytes_sent: stats.bytes_sent,
             total_pings_sent: stats.pings_sent,
-            gaps: stats.gaps,
+            gaps: self.gaps().collect(),
+            slow_readers: self.slow_readers().collect(),
             lagged: stats.lagged,
             history_events: stats.log_records,
             history_bytes: stats.log_bytes,
@@ -485,6 +489,18 @@ impl SseManager {
     pub fn disconnects(&self) -> impl Iterator<Item = (&'static str, u64)> {
         let counts = self.engine_stats().disconnects;
         Disconnect::ALL.iter().map(|reason| reason.as_str()).zip(counts)
+    }
+
+    /// Gaps that open connections were told of, by reason, every reason included.
+    pub fn gaps(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        let counts = self.engine_stats().gaps;
+        GapReason::ALL.iter().map(|reason| reason.as_str()).zip(counts)
+    }
+
+    /// Times a connection was slow, by its policy, every policy included.
+    pub fn slow_readers(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        let counts = self.engine_stats().slow_readers;
+        SlowPolicy::ALL.iter().map(|policy| policy.as_str()).zip(counts)
     }
 
     /// True once the manager drains, was destroyed, or has lost one of its threads: it takes no more connections.

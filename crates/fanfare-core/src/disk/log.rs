@@ -6,6 +6,7 @@ use super::files::Disk;
 use super::format::Kind;
 use super::index::{EVERYBODY, Found};
 use super::segment::{Segment, Window, index_name};
+use crate::control::GapReason;
 use crate::dropped::{Dropped, Loss};
 use crate::key::Key;
 use crate::log::ReadLimit;
@@ -41,20 +42,12 @@ impl core::fmt::Debug for DiskLog {
 /// A part of what a reader is owed.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Chunk {
-    /// What is gone before the frames.
-    pub(crate) gap: Option<Gap>,
+    /// What is gone before the frames: up to where, and why.
+    pub(crate) gap: Option<(u64, GapReason)>,
     /// Positions and frames, in order.
     pub(crate) frames: Vec<(u64, Bytes)>,
     /// How far the reader is then complete.
     pub(crate) reached: u64,
-}
-
-/// Events that are gone, up to a position.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Gap {
-    pub(crate) until: u64,
-    /// They could not be read; otherwise retention dropped them.
-    pub(crate) damaged: bool,
 }
 
 /// How much there is.
@@ -110,7 +103,7 @@ impl DiskLog {
         let view = self.view();
         let mut chunk = Chunk { reached: position, ..Chunk::default() };
         if let Loss::GapUntil(until) = view.dropped.loss(keys, client, position) {
-            chunk.gap = Some(Gap { until, damaged: false });
+            chunk.gap = Some((until, GapReason::Retention));
         }
         let mut sorted_keys: Vec<Key> = keys.iter().copied().chain(client).collect();
         sorted_keys.sort_unstable();
@@ -253,7 +246,7 @@ impl Chunk {
             return false;
         }
         self.reached = position;
-        self.gap = Some(Gap { until: position, damaged: true });
+        self.gap = Some((position, GapReason::Damaged));
         true
     }
 }

@@ -23,7 +23,7 @@ pub use answers::KeptAnswer;
 pub use config::DiskConfig;
 pub use files::{Disk, DiskFile};
 pub use inspect::{LogFilter, LogInfo, LogRecord, Problem, SegmentInfo, dump, inspect, verify};
-pub(crate) use log::{Chunk, DiskLog, Gap};
+pub(crate) use log::{Chunk, DiskLog};
 pub use open::{DiskSeed, OpenError, OpenLog, OpenReport, open};
 pub use queue::Condition;
 pub(crate) use queue::Queue;

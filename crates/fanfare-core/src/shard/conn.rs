@@ -2,8 +2,8 @@
 //!
 //! The size of this state is the price of an idle subscriber; a test in `mod.rs` pins it.
 
+use crate::config::SlowPolicy;
 use crate::control::Disconnect;
-use crate::mail::ConnectionOptions;
 use bytes::Bytes;
 
 /// How far a connection is.
@@ -15,6 +15,8 @@ pub(super) enum Progress {
     Dirty { next: u64, position: u64 },
     /// It fell out of the window, or resumes: it has everything up to `position`, and reads the log.
     Lagging { position: u64 },
+    /// It was slow and skips to the present: it has everything up to `position`, and is owed the `$gap`.
+    Skipping { position: u64 },
 }
 
 /// Bytes that go before everything else: a greeting, or the rest of a frame that was cut.
@@ -53,6 +55,7 @@ pub(super) struct Flags {
     pub(super) reading: bool,
     /// A resumed connection hears a ping as soon as it has caught up; set until it has.
     pub(super) ping_when_clean: bool,
+    pub(super) slow_policy: SlowPolicy,
 }
 
 /// Long times are kept in tenths of a second, in 32 bits: good for thirteen years.
@@ -66,8 +69,7 @@ pub(super) fn since(tick: u32, mono_ms: u64) -> u64 {
 }
 
 impl<S> Conn<S> {
-    pub(super) fn new(generation: u32, progress: Progress, options: ConnectionOptions, mono_ms: u64) -> Self {
-        let flags = Flags { comment_heartbeat: options.comment_heartbeat, ..Flags::default() };
+    pub(super) fn new(generation: u32, progress: Progress, flags: Flags, mono_ms: u64) -> Self {
         Self {
             sink: None,
             unsent: None,

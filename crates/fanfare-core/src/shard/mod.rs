@@ -5,6 +5,7 @@
 //! lock is taken for a moment to read the log for a connection that lags, and to forget one that ended.
 
 mod conn;
+mod slow;
 mod visit;
 mod wheel;
 mod window;
@@ -21,7 +22,7 @@ use crate::sink::{Ending, Input, Sink, Token};
 use crate::target::ClientId;
 use crate::time::{Now, Random};
 use bytes::Bytes;
-use conn::{Conn, Conns, Progress, Unsent, since};
+use conn::{Conn, Conns, Flags, Progress, Unsent, since};
 use core::sync::atomic::Ordering;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -347,13 +348,18 @@ impl<S: Sink> Shard<S> {
     /// The inbox ran over: whatever anybody was going to get from the window is now read from the log.
     fn lag_everybody(&mut self) {
         let applied = self.applied;
+        let mut lagged = 0;
         for (_, conn) in self.conns.iter_mut() {
             let position = match conn.progress {
                 Progress::Clean => applied,
-                Progress::Dirty { position, .. } | Progress::Lagging { position } => position,
+                Progress::Dirty { position, .. } => position,
+                // Those that skip will skip this too.
+                Progress::Lagging { .. } | Progress::Skipping { .. } => continue,
             };
             conn.progress = Progress::Lagging { position };
+            lagged += 1;
         }
+        self.port().counters.lagged.add(lagged);
     }
 
     fn add(&mut self, arrival: Arrival, skipped: bool, now: Now) {
@@ -365,9 +371,14 @@ impl<S: Sink> Shard<S> {
             self.applied = self.applied.max(tail);
             Progress::Clean
         };
-        let mut conn = Conn::new(generation, progress, options, opened_ms);
-        conn.flags.ping_when_clean = resumes;
-        conn.flags.ping_due = resumes && progress == Progress::Clean;
+        let flags = Flags {
+            comment_heartbeat: options.comment_heartbeat,
+            ping_when_clean: resumes,
+            ping_due: resumes && progress == Progress::Clean,
+            slow_policy: options.slow_policy.unwrap_or(self.hub.config().slow_policy),
+            ..Flags::default()
+        };
+        let conn = Conn::new(generation, progress, flags, opened_ms);
         if self.conns.len() == 0 {
             self.pings.restart(now.mono_ms);
             self.checks.restart(now.mono_ms);
@@ -418,11 +429,12 @@ impl<S: Sink> Shard<S> {
             return;
         }
         let told = reason.reconnect().is_some();
-        if told {
-            // What is pending goes first, as far as the sink takes it.
-            self.visit(token.slot(), now);
+        if told && reason != Disconnect::Slow {
+            // What is pending goes first, as far as the sink takes it. It is not asked again whether it is slow: this
+            // reason stands, and one that says not to come back must not become one that says to.
+            self.write_pending(token.slot(), now);
         }
-        // The visit may have ended it for a reason of its own.
+        // The write may have ended it for a reason of its own.
         if self.conn(token).is_none() {
             return;
         }
@@ -441,7 +453,7 @@ impl<S: Sink> Shard<S> {
                 Progress::Clean => Some(self.applied),
                 // A blocked connection may have fallen out of the window without a visit that noticed.
                 Progress::Dirty { next, position } if next >= self.window.first() => Some(position),
-                Progress::Dirty { .. } | Progress::Lagging { .. } => None,
+                Progress::Dirty { .. } | Progress::Lagging { .. } | Progress::Skipping { .. } => None,
             };
             let mut unsent = VecDeque::with_capacity(2);
             unsent.extend(conn.unsent.map(|unsent| *unsent));
@@ -577,7 +589,11 @@ impl<S: Sink> Shard<S> {
             let part = (conn.opened_at ^ conn.generation.wrapping_mul(0x9e37_79b9) ^ (local as u32) << 7) % 201;
             lifetime.saturating_mul(900 + u64::from(part)) / 1_000
         };
-        lifetime.is_some_and(|lifetime| age >= spread(lifetime)).then_some(Disconnect::Lifetime)
+        if lifetime.is_some_and(|lifetime| age >= spread(lifetime)) {
+            return Some(Disconnect::Lifetime);
+        }
+        // Here too, since a sink that never takes another byte is never visited.
+        self.fell_behind(local)
     }
 
     fn begin_drain(&mut self, reason: Disconnect, window_ms: u64, now: Now) {

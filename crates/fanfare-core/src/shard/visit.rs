@@ -3,8 +3,8 @@
 use super::Shard;
 use super::conn::{Conn, Flags, Progress, Unsent, ticks};
 use super::window::Window;
-use crate::control::{Disconnect, gap_frame};
-use crate::disk::{Chunk, Gap};
+use crate::control::{Disconnect, GapReason, gap_frame};
+use crate::disk::Chunk;
 use crate::dropped::Loss;
 use crate::hub::ReadFor;
 use crate::limits::{VISIT_BYTES, VISIT_SLICES};
@@ -29,8 +29,20 @@ impl<S: Sink> Shard<S> {
         }
     }
 
-    /// Writes what is pending for a connection, if anything is and the sink takes it.
+    /// Asks whether a connection is slow; if that does not end it, writes what is pending.
     pub(super) fn visit(&mut self, slot: u32, now: Now) {
+        let local = self.local(slot);
+        if let Some(reason) = self.fell_behind(local)
+            && let Some(conn) = self.conns.get_mut(local)
+        {
+            let token = Token::new(slot, conn.generation);
+            return self.end(token, reason, now);
+        }
+        self.write_pending(slot, now);
+    }
+
+    /// Writes what is pending for a connection, if anything is and the sink takes it.
+    pub(super) fn write_pending(&mut self, slot: u32, now: Now) {
         let local = self.local(slot);
         let window_first = self.window.first();
         let Some(conn) = self.conns.get_mut(local) else {
@@ -39,20 +51,14 @@ impl<S: Sink> Shard<S> {
         if !conn.can_write() {
             return;
         }
-        if let Progress::Dirty { next, position } = conn.progress
-            && next < window_first
-        {
-            conn.progress = Progress::Lagging { position };
-            self.port().counters.lagged.add(1);
-        }
-        let Some(conn) = self.conns.get_mut(local) else {
-            return;
-        };
         let token = Token::new(slot, conn.generation);
         let done = match conn.progress {
             Progress::Clean => self.visit_clean(local, now),
-            Progress::Dirty { next, .. } => self.visit_window(slot, local, next, now),
-            Progress::Lagging { position } => self.visit_log(token, local, position, now),
+            Progress::Dirty { next, .. } if next >= window_first => self.visit_window(slot, local, next, now),
+            Progress::Dirty { position, .. } | Progress::Lagging { position } => {
+                self.visit_log(token, local, position, now)
+            }
+            Progress::Skipping { position } => self.skip(token, local, position, now),
         };
         if done.is_err() {
             self.end(token, Disconnect::Error, now);
@@ -67,8 +73,8 @@ impl<S: Sink> Shard<S> {
         }
     }
 
-    /// Nothing but what is left of the greeting, or a heartbeat.
-    fn visit_clean(&mut self, local: usize, now: Now) -> io::Result<()> {
+    /// Nothing but what is left of the greeting or of a cut frame, or a heartbeat.
+    pub(super) fn visit_clean(&mut self, local: usize, now: Now) -> io::Result<()> {
         let Some(conn) = self.conns.get_mut(local) else {
             return Ok(());
         };
@@ -155,7 +161,10 @@ impl<S: Sink> Shard<S> {
         let found = self.hub.read_for(token, position, limit, &mut self.keys, &mut read);
         let result = match found {
             ReadFor::Found { loss, reached } => {
-                let gap = if let Loss::GapUntil(until) = loss { Some(Gap { until, damaged: false }) } else { None };
+                let gap = match loss {
+                    Loss::Nothing => None,
+                    Loss::GapUntil(end) => Some((end, GapReason::Retention)),
+                };
                 self.write_log(local, position, gap, reached, &read, now)
             }
             ReadFor::Cold => self.read_cold(token, local, position, now),
@@ -193,16 +202,19 @@ impl<S: Sink> Shard<S> {
         self.enqueue(token.slot(), false);
     }
 
-    fn write_log(
+    /// What is left of a cut frame, then a gap and where it ends, then what was read. With all of it the connection is
+    /// complete up to `progress`; with none it stays as it is.
+    pub(super) fn write_log(
         &mut self,
         local: usize,
         position: u64,
-        gap: Option<Gap>,
+        gap: Option<(u64, GapReason)>,
         progress: u64,
         read: &[(u64, Bytes)],
         now: Now,
     ) -> io::Result<()> {
-        let gap = gap.map(|gap| (gap.until, gap_frame(self.hub.cursor_at(gap.until))));
+        let reason = gap.map(|(_, reason)| reason);
+        let gap = gap.map(|(end, reason)| (end, gap_frame(self.hub.cursor_at(end), reason)));
         let applied = self.applied;
         let Some(conn) = self.conns.get_mut(local) else {
             return Ok(());
@@ -241,11 +253,17 @@ impl<S: Sink> Shard<S> {
         }
         // It may be beyond `applied`: where the log has dropped what this shard has yet to hear of, the gap reaches
         // that far. It is clean only once the shard is there too, or what is in the inbox would come behind the gap.
-        conn.progress = if reached == applied { Progress::Clean } else { Progress::Lagging { position: reached } };
+        if reached == applied {
+            conn.progress = Progress::Clean;
+        } else if reached != position {
+            conn.progress = Progress::Lagging { position: reached };
+        }
         if conn.progress == Progress::Clean {
             after_catching_up(conn, written.bytes > 0);
         }
-        self.port().counters.gaps.add(gaps);
+        if let Some(reason) = reason {
+            self.port().counters.gaps[reason.index()].add(gaps);
+        }
         self.count(local, written.bytes, events);
         Ok(())
     }
@@ -341,6 +359,6 @@ fn move_to<S>(conn: &mut Conn<S>, next: u64, window: &Window) {
 }
 
 /// A connection that just became clean: it is owed its first ping, or if it heard something no ping is due now.
-fn after_catching_up<S>(conn: &mut Conn<S>, heard: bool) {
+pub(super) fn after_catching_up<S>(conn: &mut Conn<S>, heard: bool) {
     conn.flags.ping_due = conn.flags.ping_when_clean || (conn.flags.ping_due && !heard);
 }

@@ -4,7 +4,7 @@ use super::model::{From, To, Trace, Who};
 use super::publish::{Draw, Key};
 use super::world::World;
 use fanfare_core::limits::DATA_MAX;
-use fanfare_core::{Disconnect, HubConfig};
+use fanfare_core::{ConnectionOptions, Disconnect, HubConfig, SlowPolicy};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// splitmix64.
@@ -46,12 +46,18 @@ impl Chance {
             ping_interval_ms: self.pick(&[1_000, 15_000, 30_000]),
             client_timeout_ms: self.pick(&[20_000, 60_000]),
             stall_timeout_ms: self.pick(&[5_000, 300_000]),
+            slow_policy: self.pick(&SlowPolicy::ALL),
             lifetime_ms: self.pick(&[None, None, Some(20_000)]),
             log_bytes: self.pick(&[1, 8_192, 32_768, 1 << 20, 64 << 20]),
             log_age_ms: self.pick(&[2_000, 600_000, 600_000]),
             idempotency_keys: self.pick(&[3, 100_000]),
             retry_ms: self.pick(&[(2_000, 6_000), (1, 1)]),
         }
+    }
+
+    fn options(&mut self) -> ConnectionOptions {
+        let slow_policy = self.one_in(2).then(|| self.pick(&SlowPolicy::ALL));
+        ConnectionOptions { comment_heartbeat: self.one_in(5), slow_policy }
     }
 
     fn metadata(&mut self) -> Vec<(u8, u8)> {
@@ -205,7 +211,7 @@ pub fn run(seed: u64) -> Trace {
 
 /// Plays into a world that a caller may look at when the engine panics.
 pub fn play(chance: &mut Chance, world: &mut World) {
-    let huge = chance.one_in(40);
+    let huge = chance.one_in(10);
     let mood = Mood { stalls: huge || !chance.one_in(3), floods: chance.one_in(3), huge };
     let mut plans = Plans::default();
     for _ in 0..40 + chance.below(120) {
@@ -243,8 +249,8 @@ fn operate(chance: &mut Chance, world: &mut World, mood: &Mood, plans: &mut Plan
                 2..=4 => From::Live,
                 _ => chance.offered(world),
             };
-            let comment = chance.one_in(5);
-            if let Some(conn) = world.connect(who, from, comment) {
+            let options = chance.options();
+            if let Some(conn) = world.connect_with(who, from, options) {
                 if mood.stalls && chance.one_in(3) {
                     // Also room for the greeting and not one byte more.
                     let budget = if chance.one_in(3) { world.greeting(conn).len() } else { chance.below(400) };
@@ -314,11 +320,21 @@ fn operate(chance: &mut Chance, world: &mut World, mood: &Mood, plans: &mut Plan
             world.unacknowledged(conn, silent);
         }
         (88..=90, _) if mood.huge => {
-            // Beyond the window, sometimes beyond the inbox.
             let hot = if chance.one_in(2) { To::All } else { chance.to(world) };
+            // Who is full when the window passes it by is slow.
+            let slow = if chance.one_in(2) { fill(chance, world, &owned, &hot, plans) } else { Vec::new() };
+            // Beyond the window, sometimes beyond the inbox.
             let count = chance.pick(&[20, 20, 80]);
             let draws = (0..count).map(|_| flooding(&hot, plans, DATA_MAX - 100)).collect();
             world.publish(draws);
+            if chance.one_in(2) {
+                world.settle();
+                for conn in slow {
+                    let budget = chance.pick(&[0, 5, 50, 90, usize::MAX]);
+                    world.writable(conn, budget, chance.one_in(2));
+                }
+                world.settle();
+            }
         }
         (88..=89, _) if mood.floods => {
             let hot = chance.to(world);
@@ -356,6 +372,25 @@ fn operate(chance: &mut Chance, world: &mut World, mood: &Mood, plans: &mut Plan
         (103, _) if chance.one_in(3) => world.lose_held(),
         _ => {}
     }
+}
+
+/// Leaves some of them with a full sink, most in the middle of a frame, some of those with nothing else to come.
+fn fill(chance: &mut Chance, world: &mut World, owned: &[usize], hot: &To, plans: &mut Plans) -> Vec<usize> {
+    let mut full = Vec::new();
+    for conn in owned {
+        if chance.one_in(2) {
+            let budget = chance.pick(&[0, 30, 170]);
+            world.pipe(*conn, &format!("takes {budget} bytes more"), |pipe| pipe.budget = budget);
+            full.push(*conn);
+        }
+    }
+    world.settle();
+    let count = chance.pick(&[1, 1, 3]);
+    let mut draws: Vec<Draw> = (0..count).map(|_| flooding(&To::All, plans, 60)).collect();
+    draws.push(flooding(hot, plans, 60));
+    world.publish(draws);
+    world.settle();
+    full
 }
 
 fn flooding(hot: &To, plans: &mut Plans, size: usize) -> Draw {

@@ -1,7 +1,7 @@
 //! The checker: a pure function over a recorded run that knows the promises and nothing of the engine's insides.
 
 use super::model::{Closed, Conn, From, Page, Published, Trace, Verdict, Who};
-use super::{answers, streams};
+use super::{answers, slow, streams};
 use fanfare_core::{Disconnect, Resume};
 
 /// A broken promise: which, and how it shows.
@@ -277,8 +277,9 @@ fn ending(trace: &Trace, conn: &Conn, say: &mut impl FnMut(&'static str, String)
         // From the first attempt in vain after the last byte: later ones change nothing.
         Disconnect::Slow => {
             let taken = conn.chunks.iter().rfind(|(step, ..)| *step < closed.step).map_or(0, |(step, ..)| *step);
-            let mut stalls = conn.stalls.iter().filter(|(step, _)| (taken..closed.step).contains(step));
-            stalls.next().is_some_and(|(_, at_ms)| closed.at_ms - at_ms + 100 >= config.stall_timeout_ms)
+            let mut stalls = conn.stalls.iter().filter(|stall| (taken..closed.step).contains(&stall.step));
+            stalls.next().is_some_and(|stall| closed.at_ms - stall.at_ms + 100 >= config.stall_timeout_ms)
+                || slow::ended_by_policy(trace, conn, closed)
         }
         Disconnect::Lifetime => config.lifetime_ms.is_some_and(|lifetime| age + 100 >= lifetime * 9 / 10),
         Disconnect::Unattached => conn.attached.is_none_or(|step| step >= closed.step) && age + 100 > 30_000,
@@ -294,12 +295,12 @@ fn totals(trace: &Trace, say: &mut impl FnMut(&'static str, String)) {
     for (number, hub) in trace.hubs.iter().enumerate() {
         let Some(stats) = &hub.stats else { continue };
         let conns = || trace.conns.iter().filter(move |conn| conn.hub == number);
-        let (mut events, mut bytes, mut gaps, mut pings, mut open) = (0, 0, 0, 0, 0);
+        let (mut events, mut bytes, mut gaps, mut pings, mut open) = (0, 0, [0; 3], 0, 0);
         for conn in conns() {
             let sent = streams::sent(&conn.bytes);
             events += sent.events;
             bytes += conn.bytes.len() as u64;
-            gaps += sent.gaps;
+            gaps.iter_mut().zip(sent.gaps).for_each(|(sum, gaps)| *sum += gaps);
             pings += sent.pings;
             open += u64::from(sent.rest);
             // What a stalled sink takes after the end is counted, but the end was told before.
@@ -315,9 +316,13 @@ fn totals(trace: &Trace, say: &mut impl FnMut(&'static str, String)) {
             let counted = (stats.events_sent, stats.bytes_sent);
             say("stats", format!("hub {number} counted {counted:?} events and bytes, the sinks {:?}", (events, bytes)));
         }
-        if !(gaps..=gaps + open).contains(&stats.gaps) || !(pings..=pings + open).contains(&stats.pings_sent) {
-            say("stats", format!("{} gaps and {} pings, not {gaps} and {pings}", stats.gaps, stats.pings_sent));
+        let counted = |least: u64, count: u64| (least..=least + open).contains(&count);
+        if !gaps.into_iter().zip(stats.gaps).all(|(least, count)| counted(least, count))
+            || !counted(pings, stats.pings_sent)
+        {
+            say("stats", format!("{:?} gaps and {} pings, not {gaps:?} and {pings}", stats.gaps, stats.pings_sent));
         }
+        slow::totals(conns(), stats, say);
         let published =
             trace.published.iter().filter(|event| event.hub == number && !event.to.is_nobody()).count() as u64;
         if stats.published != published {

@@ -5,12 +5,16 @@ use fanfare_core::{Disconnect, PublishError, Resume};
 use std::collections::HashSet;
 
 /// The corners that count.
-pub const CORNERS: [&str; 24] = [
+pub const CORNERS: [&str; 28] = [
     "gap on a stream",
     "gap in a verdict",
     "reset",
     "resumed",
     "fell out of a window",
+    "slow: went on from the log",
+    "slow: skipped",
+    "slow: ended",
+    "slow: told of a gap",
     "dropped by the log",
     "a frame was cut",
     "comment heartbeat",
@@ -39,8 +43,14 @@ pub fn count(trace: &Trace, counts: &mut [u64; CORNERS.len()]) {
         counts[number] += times;
     };
     for hub in trace.hubs.iter().filter_map(|hub| hub.stats.as_ref()) {
-        seen("gap on a stream", hub.gaps);
+        seen("gap on a stream", hub.gaps[0]);
         seen("fell out of a window", hub.lagged);
+        for (corner, times) in
+            ["slow: went on from the log", "slow: skipped", "slow: ended"].into_iter().zip(hub.slow_readers)
+        {
+            seen(corner, times);
+        }
+        seen("slow: told of a gap", hub.gaps[1]);
     }
     seen("dropped by the log", u64::from(trace.marks.iter().any(|mark| mark.floor > 0)));
     seen("an inbox may have run over", trace.overflows.len() as u64);

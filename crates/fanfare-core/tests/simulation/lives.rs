@@ -10,10 +10,13 @@ use std::sync::{Arc, Mutex};
 impl World {
     // Connections
 
-    pub fn connect(&mut self, who: Who, from: From, comment_heartbeat: bool) -> Option<usize> {
+    pub fn connect(&mut self, who: Who, from: From) -> Option<usize> {
+        self.connect_with(who, from, ConnectionOptions::default())
+    }
+
+    pub fn connect_with(&mut self, who: Who, from: From, options: ConnectionOptions) -> Option<usize> {
         let number = self.trace.conns.len();
-        self.begin(|| format!("connect {number} from {from:?} as {who:?}"));
-        let options = ConnectionOptions { comment_heartbeat };
+        self.begin(|| format!("connect {number} from {from:?} as {who:?} with {options:?}"));
         let result = self.hub.register(&who.identity(), start(&from), options, self.clock.now());
         self.enforced = result.is_ok();
         let hub = self.hub_number();
@@ -47,7 +50,8 @@ impl World {
             step: self.step(),
             at_ms: self.now_ms(),
             timers_quiet: self.quiet_at_ms == self.now_ms(),
-            comment_heartbeat,
+            comment_heartbeat: options.comment_heartbeat,
+            slow_policy: options.slow_policy.unwrap_or(self.trace.hubs[hub].config.slow_policy),
             heard_ms: None,
             attached: None,
             attached_ms: 0,

@@ -1,7 +1,9 @@
 //! The model: identities, targets and everything that a run recorded, in plain data. A run writes a [`Trace`],
 //! the checker reads it, and a falsified one is how the checker itself is tested.
 
-use fanfare_core::{Disconnect, Filter, HubConfig, Identity, Name, PublishError, Receipt, Resume, Stats, Target};
+use fanfare_core::{
+    Disconnect, Filter, HubConfig, Identity, Name, PublishError, Receipt, Resume, SlowPolicy, Stats, Target,
+};
 use std::collections::BTreeSet;
 
 /// Names are drawn from a few, the same for users, sessions, topics and metadata, so that kinds can be confused.
@@ -194,6 +196,15 @@ pub struct Verdict {
     pub cursor: String,
 }
 
+/// A write that was cut short.
+#[derive(Debug, Clone, Copy)]
+pub struct Stall {
+    pub step: usize,
+    pub at_ms: u64,
+    /// All that its sink had taken then.
+    pub total: usize,
+}
+
 /// A moment in which every shard was idle and this connection could be written to.
 #[derive(Debug, Clone, Copy)]
 pub struct Calm {
@@ -217,6 +228,8 @@ pub struct Conn {
     /// Every shard had been idle at this very millisecond: no timer was due any more.
     pub timers_quiet: bool,
     pub comment_heartbeat: bool,
+    /// Its own, or the hub's where it has none.
+    pub slow_policy: SlowPolicy,
     /// When its shard first could hear of it: its checks begin there, its times at its registration.
     pub heard_ms: Option<u64>,
     /// When it got its sink.
@@ -227,8 +240,8 @@ pub struct Conn {
     /// What its sink took, and how much of it by which step.
     pub bytes: Vec<u8>,
     pub chunks: Vec<(usize, usize, u64)>,
-    /// Steps in which its sink took less than it was offered.
-    pub stalls: Vec<(usize, u64)>,
+    /// Writes of which its sink took less than it was offered.
+    pub stalls: Vec<Stall>,
     pub calms: Vec<Calm>,
     pub closed: Option<Closed>,
     /// What the driver did to it that may end it.

@@ -13,11 +13,11 @@ fn sound() -> Trace {
     let config = HubConfig { log_bytes: 1, ..HubConfig::default() };
     let mut world = World::new(config, [3, 1, 4, 1, 5 << 40, 9]);
     let user = |number| Who { user: Some(number), ..Who::default() };
-    let first = world.connect(user(0), From::Live, false).unwrap();
+    let first = world.connect(user(0), From::Live).unwrap();
     world.attach(first);
-    let second = world.connect(user(1), From::Live, false).unwrap();
+    let second = world.connect(user(1), From::Live).unwrap();
     world.attach(second);
-    let slow = world.connect(user(2), From::Live, false).unwrap();
+    let slow = world.connect(user(2), From::Live).unwrap();
     world.pipe(slow, "takes nothing after its greeting", |pipe| pipe.budget = 100);
     world.attach(slow);
     world.settle();
@@ -27,7 +27,7 @@ fn sound() -> Trace {
         world.publish(vec![Draw::new(To::All, &format!("passing {number}")).ephemeral()]);
         world.settle();
     }
-    let resumed = world.connect(user(0), From::After(id_of(&world, 2)), false).unwrap();
+    let resumed = world.connect(user(0), From::After(id_of(&world, 2))).unwrap();
     world.attach(resumed);
     world.settle();
     // Falls out of the window, and the log forgets: two runs of this are more than the window holds.
@@ -171,7 +171,7 @@ fn a_gap_that_is_not_told_is_caught() {
     let mut trace = sound();
     let next = frame(&trace, 0, "mine 2");
     let id = next.lines().next().unwrap();
-    let gap = format!("{id}\nevent: $gap\ndata: {{}}\n\n");
+    let gap = format!("{id}\nevent: $gap\ndata: {{\"reason\":\"retention\"}}\n\n");
     replace(&mut trace, 0, &next, &gap);
     must_name(&trace, "false gap");
 }

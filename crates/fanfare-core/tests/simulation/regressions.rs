@@ -25,7 +25,7 @@ fn text(trace: &Trace, conn: usize) -> String {
 }
 
 fn live(world: &mut World, budget: usize) -> usize {
-    let conn = world.connect(Who::default(), From::Live, false).unwrap();
+    let conn = world.connect(Who::default(), From::Live).unwrap();
     world.pipe(conn, "begins", |pipe| pipe.budget = budget);
     world.attach(conn);
     conn
@@ -40,7 +40,7 @@ fn cursor(world: &World) -> String {
 fn a_forged_client_id_reaches_nobody_not_even_one_that_lags() {
     let mut world = world(HubConfig::default());
     world.publish(vec![Draw::new(To::All, "before")]);
-    let conn = world.connect(Who::default(), From::Earliest, false).unwrap();
+    let conn = world.connect(Who::default(), From::Earliest).unwrap();
     let forged = super::chance::forged(&world.trace.conns[conn].client_id);
     world.publish(vec![Draw::new(To::Forged(forged), "not for you")]);
     world.attach(conn);
@@ -54,7 +54,7 @@ fn nothing_comes_behind_a_gap_that_was_told_while_the_log_ran_ahead_of_the_shard
     let mut world = world(HubConfig { log_bytes: 1, ..HubConfig::default() });
     let busy = live(&mut world, usize::MAX);
     world.publish(vec![Draw::new(To::All, "first")]);
-    let lags = world.connect(Who::default(), From::Earliest, false).unwrap();
+    let lags = world.connect(Who::default(), From::Earliest).unwrap();
     world.pipe(lags, "takes nothing", |pipe| pipe.budget = 0);
     world.attach(lags);
     world.settle();
@@ -116,7 +116,7 @@ fn a_full_sink_is_left_alone_at_a_planned_end() {
 fn a_resumed_connection_hears_its_first_ping_although_an_event_comes_before_it() {
     let mut world = world(HubConfig::default());
     let from = From::After(cursor(&world));
-    let conn = world.connect(Who::default(), from, false).unwrap();
+    let conn = world.connect(Who::default(), from).unwrap();
     world.publish(vec![Draw::new(To::All, "at once")]);
     world.attach(conn);
     let trace = sound(world);
@@ -127,7 +127,7 @@ fn a_resumed_connection_hears_its_first_ping_although_an_event_comes_before_it()
 fn a_ping_that_found_no_room_comes_when_there_is_some() {
     let mut world = world(HubConfig::default());
     let from = From::After(cursor(&world));
-    let conn = world.connect(Who::default(), from, false).unwrap();
+    let conn = world.connect(Who::default(), from).unwrap();
     let room = world.greeting(conn).len();
     world.pipe(conn, "has room for its greeting only", |pipe| pipe.budget = room);
     world.attach(conn);
@@ -140,7 +140,7 @@ fn a_ping_that_found_no_room_comes_when_there_is_some() {
 #[test]
 fn a_heartbeat_is_not_skipped_because_others_made_the_inbox_run_over() {
     let mut world = world(HubConfig { ping_interval_ms: 20_000, ..HubConfig::default() });
-    let busy = world.connect(Who { user: Some(1), ..Who::default() }, From::Live, false).unwrap();
+    let busy = world.connect(Who { user: Some(1), ..Who::default() }, From::Live).unwrap();
     world.attach(busy);
     let quiet = live(&mut world, usize::MAX);
     world.settle();
@@ -156,7 +156,7 @@ fn a_heartbeat_is_not_skipped_because_others_made_the_inbox_run_over() {
 #[test]
 fn an_inbox_that_ran_over_loses_nothing_that_the_log_has() {
     let mut world = world(HubConfig::default());
-    let busy = world.connect(Who { user: Some(1), ..Who::default() }, From::Live, false).unwrap();
+    let busy = world.connect(Who { user: Some(1), ..Who::default() }, From::Live).unwrap();
     world.attach(busy);
     let quiet = live(&mut world, usize::MAX);
     world.settle();
@@ -175,7 +175,7 @@ fn an_inbox_that_ran_over_loses_nothing_that_the_log_has() {
 fn a_response_that_comes_after_the_end_tells_the_reason_of_the_end() {
     for (reason, told) in [(Disconnect::Token, true), (Disconnect::Revoked, false), (Disconnect::Disconnected, false)] {
         let mut world = world(HubConfig::default());
-        let conn = world.connect(Who::default(), From::Live, false).unwrap();
+        let conn = world.connect(Who::default(), From::Live).unwrap();
         world.close_client(conn, reason);
         world.settle();
         world.attach(conn);
@@ -188,7 +188,7 @@ fn a_response_that_comes_after_the_end_tells_the_reason_of_the_end() {
 #[test]
 fn a_response_that_comes_too_late_tells_the_client_to_come_back() {
     let mut world = world(HubConfig::default());
-    let conn = world.connect(Who::default(), From::Live, false).unwrap();
+    let conn = world.connect(Who::default(), From::Live).unwrap();
     world.settle();
     world.advance(45_000);
     world.settle();

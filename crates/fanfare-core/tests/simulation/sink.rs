@@ -2,6 +2,7 @@
 //! and notes what a shard must not do to it. In the middle of a write it can let other threads' work happen:
 //! a publish or a close that a real hub would see between two visits of one turn.
 
+use super::model::Stall;
 use super::store::{Desk, Request};
 use fanfare_core::{ClientId, Disconnect, Ending, Hub, Input, Now, Sink, Token};
 use std::collections::VecDeque;
@@ -49,7 +50,7 @@ pub struct Meanwhile {
 pub struct Pipe {
     pub taken: Vec<u8>,
     pub chunks: Vec<(usize, usize, u64)>,
-    pub stalls: Vec<(usize, u64)>,
+    pub stalls: Vec<Stall>,
     /// Bytes it takes before it is full.
     pub budget: usize,
     /// It was full, and the shard was not told since that it takes more.
@@ -138,7 +139,8 @@ impl Sink for SimSink {
         }
         if took < offered {
             pipe.full = true;
-            pipe.stalls.push((step, now_ms));
+            let total = pipe.taken.len();
+            pipe.stalls.push(Stall { step, at_ms: now_ms, total });
         }
         if took == 0 { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(took) }
     }

@@ -2,14 +2,16 @@
 
 use super::check::{place, visible};
 use super::model::{Conn, Published, Trace};
+use super::slow;
 use crate::whatwg::{self, Block};
-use fanfare_core::{Disconnect, Resume};
+use fanfare_core::{Disconnect, GapReason, Resume};
 use std::collections::HashSet;
 
 /// What the bytes of one sink hold.
 pub struct Sent {
     pub events: u64,
-    pub gaps: u64,
+    /// By reason, in the order of the engine's table.
+    pub gaps: [u64; GapReason::ALL.len()],
     pub pings: u64,
     /// An unfinished block at the end.
     pub rest: bool,
@@ -20,8 +22,9 @@ enum Kind {
     Connected,
     Durable,
     Ephemeral,
-    Gap,
+    Gap(GapReason),
     Ping,
+    Unknown,
 }
 
 fn kind(block: &Block) -> Kind {
@@ -29,7 +32,12 @@ fn kind(block: &Block) -> Kind {
     match (block.event.as_str(), &block.data) {
         ("connected", _) => Kind::Connected,
         ("$closing", _) => Kind::Closing,
-        ("$gap", _) => Kind::Gap,
+        ("$gap", data) => {
+            let said = |reason: &GapReason| {
+                data.as_ref().is_some_and(|data| *data == format!(r#"{{"reason":"{}"}}"#, reason.as_str()))
+            };
+            GapReason::ALL.into_iter().find(said).map_or(Kind::Unknown, Kind::Gap)
+        }
         ("ping", _) | (_, None) => Kind::Ping,
         _ if ephemeral => Kind::Ephemeral,
         _ => Kind::Durable,
@@ -38,13 +46,15 @@ fn kind(block: &Block) -> Kind {
 
 pub fn sent(bytes: &[u8]) -> Sent {
     let stream = whatwg::read(bytes, "");
-    let mut sent = Sent { events: 0, gaps: 0, pings: 0, rest: stream.rest < bytes.len() };
+    let mut sent = Sent { events: 0, gaps: [0; 3], pings: 0, rest: stream.rest < bytes.len() };
     for block in &stream.blocks {
         match kind(block) {
             Kind::Durable | Kind::Ephemeral => sent.events += 1,
-            Kind::Gap => sent.gaps += 1,
+            Kind::Gap(reason) => {
+                sent.gaps[GapReason::ALL.iter().position(|known| *known == reason).unwrap()] += 1;
+            }
             Kind::Ping => sent.pings += 1,
-            Kind::Closing | Kind::Connected => {}
+            Kind::Closing | Kind::Connected | Kind::Unknown => {}
         }
     }
     sent
@@ -170,7 +180,12 @@ impl Reader<'_> {
                 self.missing(at.position)
                     .map_or(Ok(()), |text| Err(("cursor ahead", format!("{text}, but {} {id} did", block.event))))
             }
-            Kind::Gap => {
+            Kind::Gap(GapReason::Slow) => {
+                slow::gap(self.trace, self.number, block, have, at.position, mark)?;
+                self.pass(at.position);
+                Ok(())
+            }
+            Kind::Gap(GapReason::Retention) => {
                 let trace = self.trace;
                 let dropped = trace
                     .published
@@ -184,6 +199,7 @@ impl Reader<'_> {
                 self.pass(at.position);
                 Ok(())
             }
+            Kind::Gap(_) | Kind::Unknown => Err(("torn", format!("nobody says {block:.300?}"))),
             Kind::Durable => {
                 let own = self.visible.binary_search_by_key(&at.position, |event| event.position);
                 let of_hub = |event: &&Published| event.hub == self.conn.hub && event.durable();
@@ -269,7 +285,7 @@ fn expected_ephemerals(trace: &Trace, number: usize, got: &HashSet<usize>, say: 
         // The last moment before the event in which it certainly had everything.
         let calm = conn.calms.iter().rev().find(|calm| calm.step < event.step).map(|calm| calm.step);
         let Some(since) = calm.or(clean_at_start.then_some(conn.step)) else { continue };
-        let stalled = conn.stalls.iter().any(|(step, _)| (since..=by.step).contains(step) && *step != since);
+        let stalled = conn.stalls.iter().any(|stall| (since..=by.step).contains(&stall.step) && stall.step != since);
         let overflow = trace.overflows.iter().any(|(from, to)| *from <= by.step && since <= *to);
         if !stalled && !overflow && !got.contains(&index) {
             say("ephemeral", format!("{event:.200?} never came, clean since step {since}, calm in {}", by.step));

@@ -9,7 +9,7 @@ use crate::manager::SseManager;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
-use fanfare_core::{Disconnect, closing_frame};
+use fanfare_core::{Disconnect, SlowPolicy, closing_frame};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, header};
 use std::borrow::Cow;
@@ -43,12 +43,15 @@ async fn open(state: &RouterState, parts: &Parts) -> Result<ConnectionOptions, P
     Ok(with_identity(requested, access.identity))
 }
 
-/// The identity the hook gave, in the place of the requested one.
+/// The identity the hook gave, in the place of the requested one. How the client wants to be served stays.
 pub(super) fn with_identity(requested: ConnectionOptions, identity: Option<ConnectionOptions>) -> ConnectionOptions {
     match identity {
-        Some(identity) => {
-            ConnectionOptions { last_event_id: requested.last_event_id, heartbeat: requested.heartbeat, ..identity }
-        }
+        Some(identity) => ConnectionOptions {
+            last_event_id: requested.last_event_id,
+            heartbeat: requested.heartbeat,
+            slow_policy: requested.slow_policy.or(identity.slow_policy),
+            ..identity
+        },
         None => requested,
     }
 }
@@ -88,9 +91,16 @@ pub(super) fn read_options(query: &str, headers: &HeaderMap, own: &[&str]) -> Re
                     false
                 }
             },
+            "sse.slow" => {
+                let policy = SlowPolicy::parse(&value);
+                if policy.is_none() {
+                    refuse("must be `catch-up`, `gap` or `disconnect`");
+                }
+                policy.is_some_and(|policy| options.slow_policy.replace(policy).is_some())
+            }
             option if option.starts_with(OPTION_PREFIX) => {
                 refuse(
-                    "is not a known option; known is `sse.heartbeat`, and names that begin with `sse.` are reserved",
+                    "is not a known option; known are `sse.heartbeat` and `sse.slow`, and names that begin with `sse.` are reserved",
                 );
                 false
             }
@@ -178,5 +188,21 @@ impl ConnectError {
     /// for a stream by name; a problem document otherwise.
     pub fn into_response_for(self, manager: &SseManager, headers: &HeaderMap) -> Response {
         refused(manager, &self, headers)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hook_that_gives_an_identity_leaves_the_requested_policy() {
+        let options = |slow_policy| ConnectionOptions { slow_policy, ..ConnectionOptions::default() };
+        let given = |requested, identity| with_identity(options(requested), Some(options(identity))).slow_policy;
+        let (gap, disconnect) = (Some(SlowPolicy::Gap), Some(SlowPolicy::Disconnect));
+        assert_eq!(given(gap, None), gap);
+        assert_eq!(given(gap, disconnect), gap);
+        assert_eq!(given(None, disconnect), disconnect, "its own, where the client has no wish");
+        assert_eq!(given(None, None), None);
     }
 }

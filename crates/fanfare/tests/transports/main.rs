@@ -8,6 +8,7 @@ mod heads;
 mod heartbeat;
 mod multiplexed;
 mod resume;
+mod slow;
 #[path = "../support/mod.rs"]
 mod support;
 
@@ -83,6 +84,11 @@ over_every_transport! {
         a_lifetime_ends_a_stream_that_then_resumes
         a_reader_that_takes_nothing_is_told_it_was_slow
         what_is_pending_arrives_before_a_planned_end
+    }
+    slow {
+        a_slow_reader_that_catches_up_gets_everything_late
+        a_slow_reader_that_skips_is_told_of_the_gap_and_goes_on_in_the_present
+        a_slow_reader_that_is_to_go_is_told_to_come_back
     }
 }
 
