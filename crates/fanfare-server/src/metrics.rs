@@ -1,6 +1,6 @@
 //! `/metrics`: the engine's numbers in the Prometheus text format.
 
-use fanfare::{EngineStats, SseManager};
+use fanfare::{DiskCondition, EngineStats, SseManager};
 use std::fmt::Write as _;
 
 /// The content type of the text format.
@@ -12,6 +12,8 @@ pub(crate) fn render(manager: &SseManager) -> String {
         published,
         refused,
         log_records,
+        log_segments,
+        disk,
         log_bytes,
         events_sent,
         bytes_sent,
@@ -36,6 +38,15 @@ pub(crate) fn render(manager: &SseManager) -> String {
     metric("fanfare_lagged_total", "counter", "Times a connection fell behind and went on from the history.", lagged);
     metric("fanfare_history_events", "gauge", "Events in the history.", log_records as u64);
     metric("fanfare_history_bytes", "gauge", "Bytes of the history, with its overhead.", log_bytes as u64);
+    if let Some(disk) = disk {
+        metric("fanfare_history_segments", "gauge", "Segments of the history on disk.", log_segments as u64);
+        let name = "fanfare_disk_condition";
+        _ = write!(out, "# HELP {name} How the disk is: 1 for the word that holds.\n# TYPE {name} gauge\n");
+        for condition in DiskCondition::ALL {
+            let holds = u64::from(condition == disk);
+            _ = writeln!(out, "{name}{{condition=\"{}\"}} {holds}", condition.as_str());
+        }
+    }
     let gaps = manager.gaps().collect();
     labelled(&mut out, "fanfare_gaps_total", "Gaps that open connections were told of.", "reason", gaps);
     let slow = manager.slow_readers().collect();

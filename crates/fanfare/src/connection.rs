@@ -61,6 +61,11 @@ pub enum Heartbeat {
 }
 
 impl ConnectionOptions {
+    /// True if its start takes a look at the history.
+    pub(crate) fn begins_by_count(&self) -> bool {
+        self.last_event_id.as_deref().is_some_and(|text| text.starts_with(LAST))
+    }
+
     pub(crate) fn check(&self) -> Result<(Identity, Start, fanfare_core::ConnectionOptions), ConnectError> {
         let mut identity = Identity::anonymous();
         if let Some(user) = &self.user_id {
@@ -86,12 +91,15 @@ impl ConnectionOptions {
     }
 }
 
+/// What stands before the number where a connection begins with so many events from the end.
+const LAST: &str = "last:";
+
 /// Where `lastEventId` says to begin.
 pub(crate) fn start(last_event_id: Option<&str>) -> Result<Start, ConnectError> {
     Ok(match last_event_id {
         None | Some("latest") => Start::Live,
         Some("earliest") => Start::Earliest,
-        Some(text) => match text.strip_prefix("last:") {
+        Some(text) => match text.strip_prefix(LAST) {
             Some(count) => {
                 let count = count.parse().ok().filter(|count| (1..=LAST_MAX).contains(count));
                 let detail = || format!("`last:N` takes a number from 1 to {LAST_MAX}");

@@ -53,6 +53,7 @@ pub use config::SseConfig;
 pub use connection::{Connection, ConnectionOptions, Heartbeat};
 pub use error::{ConfigError, ConnectError, SendError, StorageError};
 pub use event::SseEvent;
+pub use fanfare_core::disk::Condition as DiskCondition;
 pub use fanfare_core::{Parsed as ReceivedEvent, ParserError, SlowPolicy, Stats as EngineStats, limits};
 pub use global::{
     announce_system_update, broadcast, error_notification, initialize_sse, notify_data_change, notify_job_completion,

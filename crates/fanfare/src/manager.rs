@@ -10,7 +10,7 @@ use crate::lock::lock;
 use crate::storage::{self, DiskThreads, Lock};
 use crate::target::{SseFilter, Target};
 use crate::transport::Transport;
-use fanfare_core::disk::{DiskWriter, OpenReport};
+use fanfare_core::disk::{Condition, DiskWriter, OpenReport};
 use fanfare_core::{
     ClientId, Disconnect, Draft, Durability, GapReason, Hub, IdempotencyKey, MemoryStore, Now, PublishError,
     RegisterError, Seed, Shard, SlowPolicy, Store,
@@ -153,6 +153,12 @@ pub struct SseStats {
     /// Times a connection fell behind so far that it went on from the history: slow ones that catch up, and everybody
     /// else after too much at once.
     pub lagged: u64,
+    /// Where the history is kept: `memory` or `disk`.
+    pub durability: &'static str,
+    /// How the disk is: `ok`; `full`, which the next publish tries again; or `read-only` after an error, until the next
+    /// start. Absent without a disk.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub disk: Option<&'static str>,
     /// Events in the history.
     pub history_events: usize,
     /// Bytes of the history, with its overhead.
@@ -228,10 +234,14 @@ impl SseManager {
         self.inner.clock.now()
     }
 
+    pub(crate) fn is_on_disk(&self) -> bool {
+        self.inner.config.data_dir.is_some()
+    }
+
     /// Creates a connection: a response to return from a handler, or a stream of events to read in process.
     ///
     /// From this moment it is counted, and events for it are kept for it. Dropped, it is gone; so it is if its
-    /// response is not sent within 30 s.
+    /// response is not sent within 30 s. With a history on disk, `last:N` may read there, for about a millisecond.
     ///
     /// # Errors
     ///
@@ -469,6 +479,8 @@ impl SseManager {
             gaps: self.gaps().collect(),
             slow_readers: self.slow_readers().collect(),
             lagged: stats.lagged,
+            durability: if stats.disk.is_some() { Durability::Disk } else { Durability::Memory }.as_str(),
+            disk: stats.disk.map(Condition::as_str),
             history_events: stats.log_records,
             history_bytes: stats.log_bytes,
             settings: SseSettings {

@@ -27,6 +27,9 @@ pub enum Condition {
 }
 
 impl Condition {
+    /// Every one.
+    pub const ALL: [Self; 3] = [Self::Ok, Self::Full, Self::Failed];
+
     /// The word for it in statistics.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -221,6 +221,12 @@ async fn collect(body: Body) -> Result<Option<Bytes>, axum::Error> {
     Ok((total <= BODY_MAX).then(|| collected.into()))
 }
 
+/// Does something that may wait for the disk where nobody else waits for it.
+async fn off_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Problem> {
+    // It fails if the work panicked, or the runtime goes down.
+    tokio::task::spawn_blocking(work).await.map_err(|error| Problem::unavailable(error.to_string()))
+}
+
 fn json_response(answer: &impl Serialize) -> Result<Response, Problem> {
     let body = serde_json::to_vec(answer).map_err(|error| Problem::unavailable(error.to_string()))?;
     let headers = [

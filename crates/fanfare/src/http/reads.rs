@@ -3,7 +3,7 @@
 use super::access::Action;
 use super::problem::{Problem, query_pointer};
 use super::subscribe::{pairs, read_options, with_identity};
-use super::{RouterState, check_uri, json_response, path_part};
+use super::{RouterState, check_uri, json_response, off_thread, path_part};
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
 use axum::response::{IntoResponse as _, Response};
@@ -109,7 +109,9 @@ pub(super) async fn events(State(state): State<RouterState>, request: Request) -
     let limit = limit(text.as_deref())?;
     let (identity, start, _) = options.check().map_err(Problem::from)?;
     let from_now = options.last_event_id.as_deref() == Some("latest");
-    let history = state.manager.inner.hub.history(&identity, start, from_now, limit, PAGE_BYTES, state.manager.now());
+    let manager = state.manager.clone();
+    let read = move || manager.inner.hub.history(&identity, start, from_now, limit, PAGE_BYTES, manager.now());
+    let history = if state.manager.is_on_disk() { off_thread(read).await? } else { read() };
     let mut parser = Parser::new(usize::MAX);
     let mut parsed = Vec::new();
     for frame in &history.frames {

@@ -2,7 +2,7 @@
 
 use super::access::Action;
 use super::problem::{Fault, Problem, query_pointer};
-use super::{RouterState, check_uri};
+use super::{RouterState, check_uri, off_thread};
 use crate::connection::{Connection, ConnectionOptions, Heartbeat, start, stream_headers};
 use crate::error::ConnectError;
 use crate::manager::SseManager;
@@ -28,12 +28,25 @@ pub(super) async fn subscribe(State(state): State<RouterState>, request: Request
     match open(&state, &parts).await {
         // A stream that nobody can read would hold a place until it is found out.
         Ok(_) if parts.method == Method::HEAD => (stream_headers(), Body::empty()).into_response(),
-        Ok(options) => match state.manager.create_connection(options) {
-            Ok(connection) => Connection::into_response(connection),
-            Err(error) => refused(&state.manager, &error, &parts.headers),
+        Ok(options) => match connect(&state.manager, options).await {
+            Ok(Ok(connection)) => Connection::into_response(connection),
+            Ok(Err(error)) => refused(&state.manager, &error, &parts.headers),
+            Err(problem) => problem.into_response(),
         },
         Err(problem) => problem.into_response(),
     }
+}
+
+/// Registers the connection; where the disk has to say where it begins, not in a thread that drives others.
+async fn connect(
+    manager: &SseManager,
+    options: ConnectionOptions,
+) -> Result<Result<Connection, ConnectError>, Problem> {
+    if manager.is_on_disk() && options.begins_by_count() {
+        let manager = manager.clone();
+        return off_thread(move || manager.create_connection(options)).await;
+    }
+    Ok(manager.create_connection(options))
 }
 
 async fn open(state: &RouterState, parts: &Parts) -> Result<ConnectionOptions, Problem> {
