@@ -2,11 +2,15 @@
 //!
 //! `cargo run --release -p fanfare-bench [-- --clients 10000 --rounds 3]`. The parent starts one server process and one
 //! process of subscribers at a time, pinned to a core each where `taskset` is there, and reads what the kernel counted
-//! for the server. Floor and Fanfare alternate, so that a noisy minute hits both.
+//! for the server. Floor and Fanfare alternate, so that a noisy minute hits both. `durable` in front of the options
+//! measures the log on disk instead.
 
+mod durable;
 mod floor;
 mod hub;
 mod measure;
+mod redb_log;
+mod storm;
 mod subscribers;
 
 use measure::{Child, Usage};
@@ -53,6 +57,12 @@ fn main() -> Result<(), AnyError> {
             None => Ok(default),
         }
     };
+    if arguments.first().is_some_and(|first| first == "durable") {
+        let directory = arguments.iter().position(|argument| argument == "--dir").map(|index| arguments.get(index + 1));
+        let directory = directory.flatten().map_or("target/bench-durable", String::as_str).into();
+        let duration = Duration::from_secs(option("--seconds", 3)? as u64);
+        return durable::run(&durable::Plan { directory, duration, events: option("--events", 1_000_000)? });
+    }
     let clients = option("--clients", 10_000)?;
     let plan = Plan {
         clients,
