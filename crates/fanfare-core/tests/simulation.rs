@@ -41,6 +41,8 @@
 //! | whoever falls out of the window is slow, with a full socket or not; whoever is blocked is | `ending`, `stats`, `false gap` |
 //! | a connection's own slow policy is not looked at | `ending`, `stats`, `false gap` |
 //!
+//! Chance does not get to one: a `$gap` for who skips nothing of its own is a `false gap` in `slow_readers` only.
+//!
 //! The tests in `planted` and `slow_planted` do the same to records instead of code, those in `regressions` are histories
 //! that once broke a promise, and those in `slow_readers` one for each way to be slow.
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test: a failure shall be loud")]

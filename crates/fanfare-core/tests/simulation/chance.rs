@@ -211,7 +211,7 @@ pub fn run(seed: u64) -> Trace {
 
 /// Plays into a world that a caller may look at when the engine panics.
 pub fn play(chance: &mut Chance, world: &mut World) {
-    let huge = chance.one_in(10);
+    let huge = chance.one_in(16);
     let mood = Mood { stalls: huge || !chance.one_in(3), floods: chance.one_in(3), huge };
     let mut plans = Plans::default();
     for _ in 0..40 + chance.below(120) {

@@ -112,14 +112,20 @@ fn a_reader_that_stays_full_is_told_of_one_gap_after_another() {
 
 #[test]
 fn a_reader_that_misses_nothing_is_told_of_no_gap() {
-    let mut world = world(HubConfig::default());
-    let conn = reader(&mut world, 1, SlowPolicy::Gap, 20);
-    world.publish(vec![Draw::new(To::User(2), "another's")]);
+    let mut world = world(HubConfig { slow_policy: SlowPolicy::Gap, ..HubConfig::default() });
     reader(&mut world, 2, SlowPolicy::CatchUp, usize::MAX);
+    let conn = world.connect(Who { user: Some(1), ..Who::default() }, From::Live).unwrap();
+    let budget = world.greeting(conn).len() + 20;
+    world.pipe(conn, "takes part of a frame", |pipe| pipe.budget = budget);
+    world.attach(conn);
+    world.settle();
+    // Cut in the last frame that is for it, with another's behind it in the window.
+    world.publish(vec![Draw::new(To::User(1), "its own"), Draw::new(To::User(2), "another's")]);
+    world.settle();
     flood(&mut world, &To::User(2));
     let trace = sound(world);
     assert_eq!(types(&trace, conn), ["connected", "update", "$closing"]);
-    assert_eq!(counted(&trace).1, [0; 3]);
+    assert_eq!(counted(&trace), ([0, 1, 0], [0; 3], 1), "it was slow; the other met a burst");
 }
 
 #[test]
