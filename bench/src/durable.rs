@@ -18,8 +18,10 @@ use std::time::{Duration, Instant};
 /// About what a notification has: with type, id and target some 200 bytes on disk.
 const DATA: &str = r#"{"message":"the quick brown fox jumps over the lazy dog again","n":12345}"#;
 /// Users that resume, each with ten events of its own in every log.
-const QUIET_USERS: usize = 1_000;
+const QUIET_USERS: usize = 500;
 const QUIET_EVENTS: usize = 10;
+/// Half of them are the quiet users'.
+const MIN_EVENTS: usize = 2 * QUIET_USERS * QUIET_EVENTS;
 
 pub(crate) struct Plan {
     pub(crate) directory: PathBuf,
@@ -58,7 +60,7 @@ pub(crate) fn run(plan: &Plan) -> Result<(), AnyError> {
         println!("{publishers:3} at once, {batch:4} each  {}   {}", show(&lines[0]), show(&lines[1]));
     }
     println!();
-    for events in [plan.events / 100, plan.events / 10, plan.events] {
+    for events in [plan.events / 100, plan.events / 10, plan.events].map(|events| events.max(MIN_EVENTS)) {
         runtime.block_on(over_a_log(plan, events))?;
     }
     storm::run(&open(&plan.directory.join("fanfare"))?)?;
@@ -219,7 +221,8 @@ async fn resume(manager: &SseManager, user: &str) -> Result<usize, AnyError> {
     let mut connection = manager.create_connection(options)?;
     let mut events = 0;
     loop {
-        let event = poll_fn(|context| Pin::new(&mut connection).poll_next(context)).await.ok_or("the stream ended")??;
+        let event =
+            poll_fn(|context| Pin::new(&mut connection).poll_next(context)).await.ok_or("the stream ended")??;
         match event.event.as_str() {
             "notification" => events += 1,
             "ping" => return Ok(events),

@@ -118,7 +118,8 @@ fn resume_all(address: SocketAddr) -> Result<(Duration, usize), AnyError> {
     let begun = Instant::now();
     let mut streams = Vec::with_capacity(CLIENTS);
     for client in 0..CLIENTS {
-        let user = if client % 2 == 0 { format!("quiet-{}", client % 1_000) } else { format!("busy-{}", client % 5_000) };
+        let user =
+            if client % 2 == 0 { format!("quiet-{}", client % 1_000) } else { format!("busy-{}", client % 5_000) };
         streams.push(connect(address, &format!("userId={user}&lastEventId=earliest"))?);
     }
     let mut events = 0;

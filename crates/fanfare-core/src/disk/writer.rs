@@ -70,6 +70,13 @@ impl core::fmt::Debug for DiskWriter {
     }
 }
 
+impl Drop for DiskWriter {
+    /// Its thread ended, by a panic if it was not told to.
+    fn drop(&mut self) {
+        self.queue.abandon();
+    }
+}
+
 /// Unix time as the log tells it: read once at the start, then moved by the monotonic clock, so that a wall clock
 /// that jumps drops nothing. It never goes back behind what the log has.
 #[derive(Debug, Clone, Copy)]
@@ -133,12 +140,12 @@ impl DiskWriter {
             Err(refusal) => return self.refuse(group, refusal),
         }
         let (group, position) = self.encode(group, hub, now);
-        if !self.buffer.is_empty()
-            && let Err(refusal) = self.write(position, now)
-        {
-            return self.refuse(group, refusal);
+        if !self.buffer.is_empty() {
+            if let Err(refusal) = self.write(position, now) {
+                return self.refuse(group, refusal);
+            }
+            self.queue.set_condition(Condition::Ok);
         }
-        self.queue.set_condition(Condition::Ok);
         for submission in group {
             hub.release(submission, Durability::Disk);
         }
