@@ -64,6 +64,7 @@ pub(crate) fn run(plan: &Plan) -> Result<(), AnyError> {
         runtime.block_on(over_a_log(plan, events))?;
     }
     storm::run(&open(&plan.directory.join("fanfare"))?)?;
+    replay(&runtime, plan)?;
     std::fs::remove_dir_all(&plan.directory)?;
     Ok(())
 }
@@ -201,6 +202,18 @@ async fn over_a_log(plan: &Plan, events: usize) -> Result<(), AnyError> {
         median(redb_times.into_iter()),
     );
     Ok(())
+}
+
+/// A log of broadcasts, opened anew so that memory has none of it, and read by one client.
+fn replay(runtime: &tokio::runtime::Runtime, plan: &Plan) -> Result<(), AnyError> {
+    let path = fresh(&plan.directory, "fanfare")?;
+    let manager = open(&path)?;
+    let events = plan.events / 1_000 * 1_000;
+    for _ in 0..events / 1_000 {
+        runtime.block_on(manager.publish_batch((0..1_000).map(|_| (event(), Target::All)).collect()))?;
+    }
+    drop(manager);
+    storm::replay(&open(&path)?, events)
 }
 
 fn directory_bytes(path: &Path) -> Result<u64, AnyError> {

@@ -1,4 +1,4 @@
-//! Ten thousand clients that resume from disk at once, and one live client meanwhile: how long its events take, beside
+//! Thousands of clients that resume from disk at once, and one live client meanwhile: how long its events take, beside
 //! how long they take when nobody resumes; and how fast one client replays a whole log.
 
 use crate::AnyError;
@@ -13,23 +13,40 @@ const CLIENTS: usize = 8_000;
 /// Live events before and during the storm.
 const PAUSE: Duration = Duration::from_millis(5);
 
-#[expect(clippy::print_stdout, reason = "the result of a bench")]
-pub(crate) fn run(manager: &SseManager) -> Result<(), AnyError> {
-    fanfare::raise_descriptor_limit();
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
-    let address = runtime.block_on(async {
+/// Serves a manager from a thread of its own.
+fn serve(runtime: &tokio::runtime::Runtime, manager: &SseManager) -> Result<SocketAddr, AnyError> {
+    runtime.block_on(async {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
         let app = axum::Router::new().merge(fanfare::router(manager.clone()).allow_all());
         tokio::spawn(async move { fanfare::serve(listener, app).await });
-        Ok::<_, AnyError>(address)
-    })?;
-    let replayed = manager.stats().history_events;
-    let begun = Instant::now();
-    let mut all = connect(address, "topic=everything&userId=busy-1&lastEventId=earliest")?;
-    let own = count_until_ping(&mut all)?;
-    println!("replay over a socket: {own} of {replayed} events in {:.0} ms", begun.elapsed().as_secs_f64() * 1e3);
+        Ok(address)
+    })
+}
 
+fn runtime() -> Result<tokio::runtime::Runtime, AnyError> {
+    Ok(tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?)
+}
+
+/// One client reads all of a log of broadcasts.
+#[expect(clippy::print_stdout, reason = "the result of a bench")]
+pub(crate) fn replay(manager: &SseManager, events: usize) -> Result<(), AnyError> {
+    let runtime = runtime()?;
+    let address = serve(&runtime, manager)?;
+    let begun = Instant::now();
+    let got = count_until_ping(&mut connect(address, "lastEventId=earliest")?)?;
+    if got != events {
+        return Err(format!("{got} events came, not {events}").into());
+    }
+    println!("one client replayed {events} events from disk at {:.0}/s", events as f64 / begun.elapsed().as_secs_f64());
+    Ok(())
+}
+
+#[expect(clippy::print_stdout, reason = "the result of a bench")]
+pub(crate) fn run(manager: &SseManager) -> Result<(), AnyError> {
+    fanfare::raise_descriptor_limit();
+    let runtime = runtime()?;
+    let address = serve(&runtime, manager)?;
     let quiet = live(manager, address, Duration::from_secs(2), &AtomicBool::new(false))?;
     let done = Arc::new(AtomicBool::new(false));
     let storm = {
