@@ -2,6 +2,7 @@
 
 use clap::{ArgAction, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use fanfare::SlowPolicy;
+use fanfare::log::{Cursor, Name};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -20,6 +21,58 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Run the server (the default)
     Serve(ServeOptions),
+    /// Look at a history on disk. Nothing is changed, and a server may be using it
+    #[command(subcommand)]
+    Log(LogCommand),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum LogCommand {
+    /// What a history is: its starts, segments and bounds
+    Inspect(LogOptions),
+    /// Read all of it and say what is wrong. Exit code 0: sound; 1: problems; 2: not to be read
+    Verify(LogOptions),
+    /// Its events, a line of JSON for each. What cannot be read is left out, and `verify` says where
+    Dump(DumpOptions),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct LogOptions {
+    /// The server's data directory
+    #[arg(env = "FANFARE_DATA_DIR", value_name = "DIRECTORY")]
+    pub(crate) directory: PathBuf,
+
+    /// JSON instead of text
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Of the names any is enough: what is addressed by name to one of them.
+#[derive(Debug, Args)]
+pub(crate) struct DumpOptions {
+    /// The server's data directory
+    #[arg(env = "FANFARE_DATA_DIR", value_name = "DIRECTORY")]
+    pub(crate) directory: PathBuf,
+
+    /// Only what comes after this id
+    #[arg(long, value_parser = cursor, value_name = "ID")]
+    pub(crate) after: Option<Cursor>,
+
+    /// At most so many
+    #[arg(long, value_name = "NUMBER")]
+    pub(crate) limit: Option<u64>,
+
+    /// Only events for this user by name; with several names, for any of them
+    #[arg(long, value_parser = Name::new, value_name = "NAME")]
+    pub(crate) user: Option<Name>,
+
+    /// Only events for this session by name
+    #[arg(long, value_parser = Name::new, value_name = "NAME")]
+    pub(crate) session: Option<Name>,
+
+    /// Only events for this topic
+    #[arg(long, value_parser = Name::new, value_name = "NAME")]
+    pub(crate) topic: Option<Name>,
 }
 
 #[derive(Debug, Args)]
@@ -113,18 +166,20 @@ pub(crate) struct ServeOptions {
 /// Reads the command line and the environment, in which an empty variable is as if it were unset: that is how
 /// container files leave one out.
 pub(crate) fn parse() -> Cli {
-    let mut command = Cli::command();
-    for sub in ["", "serve"] {
-        let edit = |command: clap::Command| {
-            let empty = |argument: &clap::Arg| {
-                argument.get_env().is_some_and(|name| std::env::var_os(name).is_some_and(|value| value.is_empty()))
-            };
-            command.mut_args(|argument| if empty(&argument) { argument.env(None) } else { argument })
-        };
-        command = if sub.is_empty() { edit(command) } else { command.mut_subcommand(sub, edit) };
-    }
-    let matches = command.get_matches();
+    let matches = without_empty(Cli::command()).get_matches();
     Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+}
+
+fn without_empty(command: clap::Command) -> clap::Command {
+    let empty = |argument: &clap::Arg| {
+        argument.get_env().is_some_and(|name| std::env::var_os(name).is_some_and(|value| value.is_empty()))
+    };
+    let command = command.mut_args(|argument| if empty(&argument) { argument.env(None) } else { argument });
+    command.mut_subcommands(without_empty)
+}
+
+fn cursor(text: &str) -> Result<Cursor, String> {
+    Cursor::parse(text).ok_or_else(|| "write the id of an event as `dump` or a stream shows it: 1.2k8w….5".to_owned())
 }
 
 /// `500ms`, `30s`, `5m`, `2h`, `1d`.

@@ -48,6 +48,8 @@ pub(crate) fn run(options: ServeOptions) -> Result<(), Box<dyn Error>> {
         let listener =
             TcpListener::bind(options.listen).await.map_err(|error| Bind { address: options.listen, error })?;
         let address = listener.local_addr()?;
+        // Before anybody can know that it runs: the first signal, too, is to drain it.
+        let signals = Signals::new()?;
         let access = if token.is_some() { "token" } else { "open to everybody who reaches it" };
         tracing::info!(
             target: "fanfare",
@@ -60,7 +62,7 @@ pub(crate) fn run(options: ServeOptions) -> Result<(), Box<dyn Error>> {
         if local || options.demo {
             tracing::info!(target: "fanfare", "demo page: http://{address}/sse-demo");
         }
-        serve_until_stopped(listener, app, &manager, options.drain).await
+        serve_until_stopped(listener, app, &manager, options.drain, signals).await
     })
 }
 
@@ -219,6 +221,7 @@ async fn serve_until_stopped(
     app: Router,
     manager: &SseManager,
     window: Duration,
+    mut signals: Signals,
 ) -> Result<(), Box<dyn Error>> {
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let server = fanfare::serve(listener, app).with_graceful_shutdown(async move {
@@ -226,7 +229,6 @@ async fn serve_until_stopped(
         _ = stopped.await;
     });
     let mut server = tokio::spawn(server.into_future());
-    let mut signals = Signals::new()?;
     tokio::select! {
         ended = &mut server => return Ok(ended??),
         () = signals.next() => {}

@@ -145,6 +145,9 @@ pub enum StorageError {
         /// That process, as far as it is known.
         holder: Option<u32>,
     },
+    /// There is no such directory.
+    #[error("there is no such directory")]
+    Missing,
     /// It is a file.
     #[error("it is not a directory")]
     NotADirectory,

@@ -37,6 +37,7 @@ mod global;
 mod helpers;
 mod http;
 mod lock;
+pub mod log;
 mod manager;
 mod serve;
 mod storage;

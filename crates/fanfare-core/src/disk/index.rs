@@ -124,6 +124,15 @@ impl OpenIndex {
         self.entries.range(first..=last)
     }
 
+    /// Where its records are, in their order and once each.
+    pub(super) fn offsets(&self) -> Vec<u32> {
+        let mut offsets: Vec<u32> =
+            self.entries.iter().map(|entry| entry.found().offset).filter(|offset| *offset > 0).collect();
+        offsets.sort_unstable();
+        offsets.dedup();
+        offsets
+    }
+
     pub(super) fn last(&self, key: Key) -> Option<Found> {
         self.range(key, None).next_back().map(|entry| entry.found())
     }

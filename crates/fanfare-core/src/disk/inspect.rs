@@ -1,15 +1,23 @@
-//! Looking at a log without opening it: nothing is written, so a server may go on using it meanwhile.
+//! Looking at a log without opening it: nothing is written and no lock is taken, so a server may go on using it.
+//!
+//! What it does meanwhile must not look like damage. Manifest and list of files are read in this order, so that what
+//! the manifest knows of is there, unless retention took it since: a segment that is gone or missing is looked up in
+//! the manifest of that moment. The segment that is written is read twice, see [`read_segment`].
 
 use super::files::{Disk, read_all};
-use super::format::{BadHead, Kind, RecordRef, SEGMENT_HEAD, TargetKind, read_record, read_segment_head, salt};
-use super::index::{IndexError, OpenIndex, SealedIndex};
+use super::format::{BadHead, SEGMENT_HEAD, read_segment_head, salt};
+use super::index::{EVERYBODY, IndexError, OpenIndex, SealedIndex};
+use super::log::INDEX_TMP;
 use super::manifest::{self, Found, Manifest};
-use super::open::{OpenError, failed};
+use super::open::{HARMLESS, OpenError, failed};
+use super::problem::Problem;
 use super::scan::{SEGMENT_MAX, Tail, scan_bytes};
 use super::segment::{base_of, index_name, log_name};
-use crate::key::{Key, Keyer, Kind as NameKind};
-use crate::target::Name;
-use core::ops::ControlFlow;
+use crate::cursor::Cursor;
+use std::io;
+
+/// A manifest that cannot be read may be in the middle of a write: it is read so often before that is believed.
+const ATTEMPTS: usize = 3;
 
 /// A log, as its files tell it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,14 +27,16 @@ pub struct LogInfo {
     pub version: u32,
     /// Drawn when the log was made.
     pub log_id: u64,
-    /// Every start with the position behind which it began.
-    pub epochs: Vec<(u64, u64)>,
+    /// For every start that is remembered, the place at which it began.
+    pub starts: Vec<Cursor>,
     /// The newest position that retention dropped.
     pub floor: u64,
     /// Keys whose last dropped position is remembered.
     pub dropped_keys: usize,
     /// Oldest first.
     pub segments: Vec<SegmentInfo>,
+    /// Files in the directory that do not belong to a log.
+    pub others: Vec<String>,
 }
 
 /// One segment.
@@ -49,80 +59,7 @@ pub struct SegmentInfo {
     pub sealed: bool,
 }
 
-/// What [`verify`] found wrong.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum Problem {
-    /// Readers who pass are told a gap.
-    #[error("{name}: records up to position {until} cannot be read, or are known to be lost")]
-    Hole {
-        /// The segment.
-        name: String,
-        /// The last position of the hole.
-        until: u64,
-    },
-    /// Positions between two segments are missing.
-    #[error("{name}: positions {from} to {until} in front of it are missing")]
-    Missing {
-        /// The segment behind the hole.
-        name: String,
-        /// The first of them.
-        from: u64,
-        /// The last.
-        until: u64,
-    },
-    /// The end of the newest segment is no interrupted write: something acknowledged may be lost.
-    #[error("{name}: what is behind byte {end} may have been acknowledged, and cannot be read")]
-    Tail {
-        /// The segment.
-        name: String,
-        /// Where its sound part ends.
-        end: u64,
-    },
-    /// The next start, or the next read, makes it anew from the records.
-    #[error("{name}: the index is damaged, or does not fit the records")]
-    Index {
-        /// The index file.
-        name: String,
-    },
-    /// The file is no segment of this log.
-    #[error("{name}: not a segment of this log")]
-    Foreign {
-        /// The file.
-        name: String,
-    },
-}
-
-/// A record, with its event still as the frame that is sent.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct LogRecord<'a> {
-    /// Its place in the log.
-    pub position: u64,
-    /// When it was committed, Unix milliseconds.
-    pub wall_ms: u64,
-    /// `all`, `one` (a user, a session or a topic), `any` (users), `every` (a filter) or `client`.
-    pub target: &'static str,
-    /// Hashes of the names it is for; the names themselves are not kept.
-    pub keys: Vec<String>,
-    /// The whole frame.
-    pub frame: &'a [u8],
-}
-
-/// Which records [`dump`] shows.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct LogFilter {
-    /// Only positions above.
-    pub after: u64,
-    /// Only events addressed to this user by name.
-    pub user: Option<Name>,
-    /// Only events addressed to this session by name.
-    pub session: Option<Name>,
-    /// Only events of this topic.
-    pub topic: Option<Name>,
-}
-
-/// Reads what is known of a log from manifest and indices. The segment without an index is read whole.
+/// Reads what is known of a log from manifest and indices. A segment without an index is read whole.
 ///
 /// # Errors
 ///
@@ -137,73 +74,135 @@ pub fn inspect(disk: &dyn Disk) -> Result<LogInfo, OpenError> {
 ///
 /// As [`inspect`].
 pub fn verify(disk: &dyn Disk, mut problem: impl FnMut(Problem)) -> Result<LogInfo, OpenError> {
-    look(disk, true, &mut problem)
+    let damaged = || Manifest::damaged(disk).map_err(failed("read the manifest"));
+    let before = damaged()?;
+    let info = look(disk, true, &mut problem)?;
+    // Now and then one of them is being written.
+    let after = damaged()?;
+    for name in before.into_iter().filter(|name| after.contains(name)) {
+        problem(Problem::Manifest { name: name.to_owned() });
+    }
+    Ok(info)
 }
 
 fn look(disk: &dyn Disk, thorough: bool, problem: &mut dyn FnMut(Problem)) -> Result<LogInfo, OpenError> {
-    let (manifest, bases) = read_manifest(disk)?;
+    let Files { manifest, bases, others } = Files::read(disk)?;
     let Manifest { log_id, dropped, .. } = &manifest;
+    let start = |(epoch, position): &(u64, u64)| Cursor { epoch: *epoch, position: *position };
     let mut info = LogInfo {
         version: manifest::VERSION,
         log_id: *log_id,
-        epochs: manifest.epochs.list().to_vec(),
+        starts: manifest.epochs.list().iter().map(start).collect(),
         floor: dropped.floor,
         dropped_keys: dropped.keys.len(),
         segments: Vec::with_capacity(bases.len()),
+        others,
     };
     let mut reached = dropped.floor;
     for (number, base) in bases.iter().copied().enumerate() {
-        let name = log_name(base);
-        let newest = number + 1 == bases.len();
-        let sealed = match disk.open(&index_name(base)) {
-            Ok(file) => Some(SealedIndex::open(file, *log_id, base)),
-            Err(_) => None,
-        };
-        if matches!(sealed, Some(Err(_))) {
-            problem(Problem::Index { name: index_name(base) });
+        let next = bases.get(number + 1);
+        if next.is_some_and(|next| *next <= info.floor) {
+            // Dropped, and about to be removed: now, or at the next start.
+            continue;
         }
-        let index = sealed.and_then(Result::ok);
-        let summary = match &index {
-            Some(index) if !thorough => index.summary.clone(),
-            _ => {
-                let bytes = read_segment(disk, base)?;
-                match read_segment_head(&bytes) {
-                    Ok(found) if found == (*log_id, base) => {}
-                    Err(BadHead::Version(version)) => return Err(OpenError::Version(version)),
-                    _ => {
-                        problem(Problem::Foreign { name });
-                        continue;
-                    }
-                }
-                let scan = scan_bytes(&bytes, salt(*log_id, base), base, newest);
-                let holes = scan.index.above(super::index::EVERYBODY, None).filter(|found| found.offset == 0);
-                holes.for_each(|hole| {
-                    problem(Problem::Hole { name: name.clone(), until: base + u64::from(hole.delta) })
-                });
-                if scan.tail == Tail::Damaged {
-                    problem(Problem::Tail { name: name.clone(), end: u64::from(scan.index.summary.bytes) });
-                }
-                if index.as_ref().is_some_and(|index| !fits(index, &scan.index)) {
-                    problem(Problem::Index { name: index_name(base) });
-                }
-                scan.index.summary
+        let Some(segment) = look_at(disk, *log_id, base, next.is_none(), thorough, problem)? else { continue };
+        let name = segment.name.clone();
+        if base < reached && !info.segments.is_empty() {
+            problem(Problem::Overlap { name, base, until: reached });
+        } else if base > reached {
+            info.floor = floor_now(disk, info.floor)?;
+            reached = reached.max(info.floor);
+            if base > reached {
+                problem(Problem::Missing { name, from: reached + 1, until: base });
             }
-        };
-        if base > reached {
-            problem(Problem::Missing { name: name.clone(), from: reached + 1, until: base });
         }
-        reached = summary.last_position.max(base);
-        info.segments.push(SegmentInfo {
-            name,
-            base,
-            last_position: summary.last_position,
-            records: u64::from(summary.records),
-            bytes: u64::from(summary.bytes),
-            last_wall_ms: summary.last_wall_ms,
-            sealed: index.is_some(),
-        });
+        reached = reached.max(segment.last_position).max(base);
+        info.segments.push(segment);
+    }
+    if reached < manifest.reached && floor_now(disk, info.floor)? < manifest.reached {
+        let name = bases.last().copied().map_or_else(String::new, log_name);
+        problem(Problem::End { name, from: reached + 1, until: manifest.reached });
     }
     Ok(info)
+}
+
+/// `None` if it is gone, empty, or none of this log.
+fn look_at(
+    disk: &dyn Disk,
+    log_id: u64,
+    base: u64,
+    newest: bool,
+    thorough: bool,
+    problem: &mut dyn FnMut(Problem),
+) -> Result<Option<SegmentInfo>, OpenError> {
+    let name = log_name(base);
+    // As when the log is opened, nothing but the records counts for the newest.
+    let sealed = if newest { None } else { disk.open(&index_name(base)).ok() };
+    let index = match sealed.map(|file| SealedIndex::open(file, log_id, base)) {
+        Some(Ok(index)) => Some(index),
+        Some(Err(IndexError::Version(version))) => return Err(OpenError::Version(version)),
+        Some(Err(_)) => {
+            problem(Problem::Index { name: index_name(base) });
+            None
+        }
+        None => None,
+    };
+    let summary = match &index {
+        Some(index) if !thorough => index.summary.clone(),
+        _ => {
+            let Some(bytes) = read_segment(disk, base, newest)? else { return Ok(None) };
+            match read_segment_head(&bytes) {
+                Ok(found) if found == (log_id, base) => {}
+                Ok(_) => {
+                    problem(Problem::Foreign { name });
+                    return Ok(None);
+                }
+                Err(BadHead::Version(version)) => return Err(OpenError::Version(version)),
+                // It is being made, or never was made to the end.
+                Err(BadHead::Damaged) if newest && bytes.len() <= SEGMENT_HEAD => return Ok(None),
+                Err(BadHead::Damaged) => problem(Problem::Head { name: name.clone() }),
+            }
+            let scan = scan_bytes(&bytes, salt(log_id, base), base, newest);
+            let mut whole = true;
+            for (from, until) in holes(&scan.index) {
+                whole = false;
+                problem(Problem::Hole { name: name.clone(), from: base + from, until: base + until });
+            }
+            if newest && scan.tail == Tail::Damaged {
+                problem(Problem::Tail { name: name.clone(), end: u64::from(scan.index.summary.bytes) });
+            }
+            if let Some(index) = &index {
+                // Where records are missing, the index is expected to know of more.
+                let last = index.summary.last_position;
+                if whole && last == scan.index.summary.last_position && !fits(index, &scan.index) {
+                    problem(Problem::Misfit { name: index_name(base) });
+                }
+            }
+            scan.index.summary
+        }
+    };
+    Ok(Some(SegmentInfo {
+        name,
+        base,
+        last_position: summary.last_position,
+        records: u64::from(summary.records),
+        bytes: u64::from(summary.bytes),
+        last_wall_ms: summary.last_wall_ms,
+        sealed: index.is_some(),
+    }))
+}
+
+/// Runs of positions, less the base, that an index knows to be lost.
+fn holes(index: &OpenIndex) -> Vec<(u64, u64)> {
+    let mut deltas: Vec<u32> = index.entries.iter().map(|entry| entry.delta).collect();
+    deltas.sort_unstable();
+    let lost = index.above(EVERYBODY, None).filter(|found| found.offset == 0);
+    let run = |until: u32| {
+        let before = deltas.partition_point(|delta| *delta < until);
+        let from = before.checked_sub(1).map_or(0, |at| deltas[at]) + 1;
+        (u64::from(from), u64::from(until))
+    };
+    lost.map(|found| run(found.delta)).collect()
 }
 
 /// True if an index file says what the records say.
@@ -214,79 +213,69 @@ fn fits(index: &SealedIndex, records: &OpenIndex) -> bool {
     read.is_ok() && same && expected.next().is_none() && index.summary == records.summary
 }
 
-/// Calls `each` with every event that fits the filter, in order, until it breaks. What cannot be read is left out.
-///
-/// # Errors
-///
-/// As [`inspect`].
-pub fn dump(
-    disk: &dyn Disk,
-    filter: &LogFilter,
-    mut each: impl FnMut(LogRecord<'_>) -> ControlFlow<()>,
-) -> Result<(), OpenError> {
-    let (manifest, bases) = read_manifest(disk)?;
-    let keyer = Keyer::new(manifest.secret);
-    let names =
-        [(NameKind::User, &filter.user), (NameKind::Session, &filter.session), (NameKind::Topic, &filter.topic)];
-    let wanted: Vec<Key> =
-        names.into_iter().filter_map(|(kind, name)| Some(keyer.key(kind, "", name.as_ref()?.as_str()))).collect();
-    for (number, base) in bases.iter().copied().enumerate() {
-        if bases.get(number + 1).is_some_and(|next| *next <= filter.after) {
-            continue;
-        }
-        let bytes = read_segment(disk, base)?;
-        let salt = salt(manifest.log_id, base);
-        let end = scan_bytes(&bytes, salt, base, number + 1 == bases.len()).index.summary.bytes as usize;
-        let mut at = SEGMENT_HEAD;
-        while at < end {
-            let Some(record) = read_record(&bytes[at..end], salt) else {
-                at += 8;
-                continue;
+/// What a look begins with.
+pub(super) struct Files {
+    pub(super) manifest: Manifest,
+    /// Of the segments, in order.
+    pub(super) bases: Vec<u64>,
+    others: Vec<String>,
+}
+
+impl Files {
+    pub(super) fn read(disk: &dyn Disk) -> Result<Self, OpenError> {
+        let mut attempts_left = ATTEMPTS;
+        loop {
+            attempts_left -= 1;
+            let found = Manifest::read(disk).map_err(failed("read the manifest"))?;
+            let names = disk.list().map_err(failed("list the directory"))?;
+            let mut bases: Vec<u64> = names.iter().filter_map(|name| base_of(name, ".log")).collect();
+            bases.sort_unstable();
+            let mut others: Vec<String> = names.into_iter().filter(|name| !is_ours(name)).collect();
+            others.sort_unstable();
+            return match found {
+                Found::Manifest(manifest) => Ok(Self { manifest: *manifest, bases, others }),
+                Found::Version(version) => Err(OpenError::Version(version)),
+                _ if attempts_left > 0 => continue,
+                Found::Damaged => Err(OpenError::Damaged("neither of the two manifest files can be read".into())),
+                Found::Nothing if bases.is_empty() => Err(OpenError::Missing { other: others.into_iter().next() }),
+                Found::Nothing => Err(OpenError::Damaged("there are segments, and no manifest".into())),
             };
-            at += record.len;
-            let shown = record.kind == Kind::Event
-                && record.position > filter.after
-                && wanted.iter().all(|wanted| record.keys().any(|key| key == *wanted));
-            if shown && each(shown_record(&record)).is_break() {
-                return Ok(());
-            }
         }
     }
-    Ok(())
 }
 
-fn shown_record<'a>(record: &RecordRef<'a>) -> LogRecord<'a> {
-    let hex = |key: Key| format!("{:016x}{:016x}", key.words().0, key.words().1);
-    LogRecord {
-        position: record.position,
-        wall_ms: record.wall_ms,
-        target: match record.target {
-            TargetKind::All => "all",
-            TargetKind::Key => "one",
-            TargetKind::AnyOf => "any",
-            TargetKind::AllOf => "every",
-            TargetKind::Client => "client",
-        },
-        keys: record.keys().map(hex).collect(),
-        frame: record.body,
-    }
+fn is_ours(name: &str) -> bool {
+    let segment = base_of(name, ".log").or_else(|| base_of(name, ".idx")).is_some();
+    segment || name == INDEX_TMP || HARMLESS.contains(&name) || manifest::NAMES.contains(&name)
 }
 
-fn read_manifest(disk: &dyn Disk) -> Result<(Manifest, Vec<u64>), OpenError> {
-    let names = disk.list().map_err(failed("list the directory"))?;
-    let mut bases: Vec<u64> = names.iter().filter_map(|name| base_of(name, ".log")).collect();
-    bases.sort_unstable();
+/// What retention has dropped by now; `known` if the manifest cannot be read at this moment.
+fn floor_now(disk: &dyn Disk, known: u64) -> Result<u64, OpenError> {
     match Manifest::read(disk).map_err(failed("read the manifest"))? {
-        Found::Manifest(manifest) => Ok((*manifest, bases)),
-        Found::Version(version) => Err(OpenError::Version(version)),
-        Found::Damaged => Err(OpenError::Damaged("neither of the two manifest files can be read".into())),
-        Found::Nothing if bases.is_empty() => Err(OpenError::Missing),
-        Found::Nothing => Err(OpenError::Damaged("there are segments, and no manifest".into())),
+        Found::Manifest(manifest) => Ok(manifest.dropped.floor.max(known)),
+        _ => Ok(known),
     }
 }
 
-fn read_segment(disk: &dyn Disk, base: u64) -> Result<Vec<u8>, OpenError> {
+/// A segment's bytes, `None` if retention has taken it away meanwhile.
+///
+/// A writer may overtake whoever reads a file from front to back, who then sees zeroes in front of what was written
+/// behind them, as if by damage. So the newest segment is read twice: everything before the last byte that the first
+/// reading saw was there before the second began.
+pub(super) fn read_segment(disk: &dyn Disk, base: u64, newest: bool) -> Result<Option<Vec<u8>>, OpenError> {
     let name = log_name(base);
-    let read = disk.open(&name).and_then(|file| read_all(&*file, SEGMENT_MAX));
-    read.map_err(failed(format!("read {name}")))
+    let read = disk.open(&name).and_then(|file| {
+        let mut bytes = read_all(&*file, SEGMENT_MAX)?;
+        if newest {
+            let seen = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+            bytes = read_all(&*file, SEGMENT_MAX)?;
+            bytes.truncate(seen.max(SEGMENT_HEAD));
+        }
+        Ok(bytes)
+    });
+    match read {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(failed(format!("read {name}"))(error)),
+    }
 }

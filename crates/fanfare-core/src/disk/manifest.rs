@@ -150,6 +150,21 @@ impl Manifest {
         })
     }
 
+    /// The files that are there and cannot be read.
+    pub(super) fn damaged(disk: &dyn Disk) -> io::Result<Vec<&'static str>> {
+        let mut damaged = Vec::new();
+        for name in NAMES {
+            let read = disk.open(name).and_then(|file| read_all(&*file, BYTES_MAX));
+            match read.map(|bytes| Self::decode(&bytes)) {
+                Ok(Err(None)) => damaged.push(name),
+                Err(error) if error.kind() == io::ErrorKind::InvalidData => damaged.push(name),
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+        }
+        Ok(damaged)
+    }
+
     /// Writes the next generation over the older of the two files. It counts once this returns.
     pub(super) fn write(&mut self, disk: &dyn Disk) -> io::Result<()> {
         self.generation += 1;

@@ -3,10 +3,11 @@
 //! `docs/log-format.md` says what the bytes mean. From the bottom up: `files` is what a disk must offer, `format` a
 //! record's bytes, `scan` and `index` find records, `segment` is one file, `log` all of them as readers see them,
 //! `manifest` what survives them, `writer` the group commit and retention, `queue` what waits for it, `open` the
-//! start, `inspect` a look from outside. Nothing here runs in a shard's thread.
+//! start; `inspect` (with `problem`) and `dump` look at it from outside. Nothing here runs in a shard's thread.
 
 mod answers;
 mod config;
+mod dump;
 mod files;
 mod format;
 mod index;
@@ -14,6 +15,7 @@ mod inspect;
 mod log;
 mod manifest;
 mod open;
+mod problem;
 mod queue;
 mod scan;
 mod segment;
@@ -21,10 +23,12 @@ mod writer;
 
 pub use answers::KeptAnswer;
 pub use config::DiskConfig;
+pub use dump::{LogFilter, LogRecord, dump};
 pub use files::{Disk, DiskFile};
-pub use inspect::{LogFilter, LogInfo, LogRecord, Problem, SegmentInfo, dump, inspect, verify};
+pub use inspect::{LogInfo, SegmentInfo, inspect, verify};
 pub(crate) use log::{Chunk, DiskLog};
 pub use open::{DiskSeed, OpenError, OpenLog, OpenReport, open};
+pub use problem::Problem;
 pub use queue::Condition;
 pub(crate) use queue::Queue;
 pub use writer::{DiskWriter, WriterTurn};

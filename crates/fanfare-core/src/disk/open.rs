@@ -15,6 +15,7 @@ use super::scan::{Tail, scan};
 use super::segment::{Segment, base_of, index_name, log_name};
 use super::writer::{DiskWriter, LogClock, new_segment, remove_segment};
 use crate::config::EPOCH_BITS;
+use crate::cursor::Cursor;
 use crate::dropped::Dropped;
 use crate::epochs::Epochs;
 use crate::target::Matcher;
@@ -24,7 +25,7 @@ use std::io;
 use std::sync::Arc;
 
 /// Names that may be in a directory that is taken for a new log.
-const HARMLESS: [&str; 2] = ["LOCK", "lost+found"];
+pub(super) const HARMLESS: [&str; 2] = ["LOCK", "lost+found"];
 /// Answers older than this are not read back.
 const ANSWERS_AGE_MS: u64 = 86_400_000;
 
@@ -39,8 +40,14 @@ pub enum OpenError {
     #[error("the log is damaged: {0}; put a backup in its place, or begin with an empty directory")]
     Damaged(String),
     /// There is none.
-    #[error("the directory has no log")]
-    Missing,
+    #[error("the directory has no log{}", other.as_ref().map(|name| format!("; what it has, {name:?} for one, belongs to something else")).unwrap_or_default())]
+    Missing {
+        /// One of the files that are there instead.
+        other: Option<String>,
+    },
+    /// An id to begin after is from another log, or from a part of this one that was lost.
+    #[error("the id {0} means nothing in this log")]
+    Cursor(Cursor),
     /// A newer program wrote it.
     #[error("the log has format {0}, and this program reads format {version}; use a newer one", version = manifest::VERSION)]
     Version(u32),

@@ -124,7 +124,9 @@ impl DiskWriter {
 
     fn commit<S>(&mut self, group: Vec<Submission>, hub: &Hub<S>, now: Now) {
         if self.queue.condition() == Condition::Failed {
-            group.into_iter().for_each(|submission| (submission.reply)(Err(PublishError::ReadOnly)));
+            for submission in group {
+                (submission.reply)(Err(PublishError::ReadOnly));
+            }
             return;
         }
         let needed: usize = group.iter().map(Submission::log_bytes).sum::<usize>() + RECORD_HEAD + 24;
@@ -162,7 +164,9 @@ impl DiskWriter {
                 PublishError::ReadOnly
             }
         };
-        group.into_iter().for_each(|submission| (submission.reply)(Err(error.clone())));
+        for submission in group {
+            (submission.reply)(Err(error.clone()));
+        }
     }
 
     /// Gives the drafts their places and writes their records into the buffer. Returns what is still to be released,

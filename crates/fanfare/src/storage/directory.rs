@@ -47,8 +47,13 @@ impl Directory {
     }
 
     /// A directory to look at. Nothing in it is changed, and somebody else may be using it.
-    pub(crate) fn look_at(path: &Path) -> Self {
-        Self { path: path.to_owned(), writable: false }
+    pub(crate) fn look_at(path: &Path) -> Result<Self, StorageError> {
+        match std::fs::metadata(path) {
+            Ok(found) if !found.is_dir() => Err(StorageError::NotADirectory),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Err(StorageError::Missing),
+            // Whatever else is wrong with it is said where it is read.
+            _ => Ok(Self { path: path.to_owned(), writable: false }),
+        }
     }
 
     fn write(&self) -> io::Result<()> {
