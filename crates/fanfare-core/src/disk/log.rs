@@ -1,10 +1,11 @@
 //! The log on disk as readers see it: segments, what was dropped, and reads that follow a reader's own keys.
 //!
-//! Shared by everybody; the writer alone adds and drops segments. No lock is held across a read.
+//! Shared by everybody; the writer alone adds segments, retention alone drops them. No lock is held across a read.
 
 use super::files::Disk;
 use super::format::Kind;
 use super::index::{EVERYBODY, Found};
+use super::retention::Retention;
 use super::segment::{Segment, Window, index_name};
 use crate::control::GapReason;
 use crate::dropped::{Dropped, Loss};
@@ -29,6 +30,7 @@ pub(super) struct View {
 pub(crate) struct DiskLog {
     pub(super) disk: Arc<dyn Disk>,
     view: Mutex<Arc<View>>,
+    pub(super) retention: Mutex<Retention>,
     /// Held while an index is written: its temporary name is one.
     sealing: Mutex<()>,
 }
@@ -58,9 +60,23 @@ pub(crate) struct DiskLogSize {
     pub(crate) segments: usize,
 }
 
+impl View {
+    pub(super) fn size(&self) -> DiskLogSize {
+        let mut size = DiskLogSize { segments: self.segments.len(), ..DiskLogSize::default() };
+        for segment in &self.segments {
+            segment.summary(|summary| {
+                size.records += u64::from(summary.records);
+                size.bytes += u64::from(summary.bytes);
+            });
+        }
+        size
+    }
+}
+
 impl DiskLog {
-    pub(super) fn new(disk: Arc<dyn Disk>, view: View) -> Self {
-        Self { disk, view: Mutex::new(Arc::new(view)), sealing: Mutex::new(()) }
+    pub(super) fn new(disk: Arc<dyn Disk>, view: View, retention: Retention) -> Self {
+        let (view, retention) = (Mutex::new(Arc::new(view)), Mutex::new(retention));
+        Self { disk, view, retention, sealing: Mutex::new(()) }
     }
 
     pub(super) fn view(&self) -> Arc<View> {
@@ -80,15 +96,7 @@ impl DiskLog {
     }
 
     pub(crate) fn size(&self) -> DiskLogSize {
-        let view = self.view();
-        let mut size = DiskLogSize { segments: view.segments.len(), ..DiskLogSize::default() };
-        for segment in &view.segments {
-            segment.summary(|summary| {
-                size.records += u64::from(summary.records);
-                size.bytes += u64::from(summary.bytes);
-            });
-        }
-        size
+        self.view().size()
     }
 
     /// Whether a reader at `position` has lost something to retention.

@@ -11,9 +11,10 @@ use super::index::{Entry, IndexError, SealedIndex};
 use super::log::{DiskLog, INDEX_TMP, View};
 use super::manifest::{self, Found, Manifest};
 use super::queue::{DiskStore, Queue};
+use super::retention::{Retention, remove_segment};
 use super::scan::{Tail, scan};
 use super::segment::{Segment, base_of, index_name, log_name};
-use super::writer::{DiskWriter, LogClock, new_segment, remove_segment};
+use super::writer::{DiskWriter, LogClock, new_segment};
 use crate::config::EPOCH_BITS;
 use crate::cursor::Cursor;
 use crate::dropped::Dropped;
@@ -175,16 +176,17 @@ pub fn open(
     manifest.reached = state.last_position;
     manifest.write(&*disk).map_err(failed("write the manifest"))?;
     report.segments = state.segments.len();
-    let log = Arc::new(DiskLog::new(
-        Arc::clone(&disk),
-        View { segments: state.segments, dropped: Arc::new(manifest.dropped.clone()) },
-    ));
-    report.records = log.size().records;
     let clock = LogClock::new(now, state.newest_ms);
+    let (log_id, secret, epochs) = (manifest.log_id, manifest.secret, manifest.epochs.clone());
+    let view = View { segments: state.segments, dropped: Arc::new(manifest.dropped.clone()) };
+    let log = Arc::new(DiskLog::new(disk, view, Retention { manifest, config, clock }));
+    report.records = log.size().records;
+    log.enforce(now).map_err(failed("drop old segments"))?;
     let answers = log.answers(clock.read(now).saturating_sub(ANSWERS_AGE_MS), answers_max);
     let queue = Arc::new(Queue::default());
     let began_ms = (active.last_position() > active.base).then_some(state.newest_ms);
-    let mut writer = DiskWriter {
+    let tail = state.last_position;
+    let writer = DiskWriter {
         log: Arc::clone(&log),
         queue: Arc::clone(&queue),
         config,
@@ -195,17 +197,17 @@ pub fn open(
         end: state.end,
         allocated: state.end,
         group: state.last_group,
-        tail: state.last_position,
-        retention_due_ms: now.mono_ms,
+        tail,
+        age_due_ms: now.mono_ms,
         buffer: Vec::new(),
         entries: Vec::new(),
-        manifest,
+        log_id,
+        epochs: epochs.clone(),
     };
-    writer.enforce(now);
     Ok(OpenLog {
-        secret: writer.manifest.secret,
-        epochs: writer.manifest.epochs.clone(),
-        tail: writer.tail,
+        secret,
+        epochs,
+        tail,
         store: DiskStore { queue: Arc::clone(&queue) },
         log,
         queue,

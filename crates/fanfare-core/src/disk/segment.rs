@@ -80,6 +80,11 @@ impl Segment {
         self.summary(|summary| summary.last_position)
     }
 
+    /// True if its newest record is older than so many milliseconds.
+    pub(super) fn is_older(&self, wall_ms: u64, age_ms: u64) -> bool {
+        self.summary(|summary| wall_ms.saturating_sub(summary.last_wall_ms) > age_ms)
+    }
+
     pub(super) fn is_sealed(&self) -> bool {
         matches!(&*self.index(), Index::Sealed(_))
     }

@@ -90,7 +90,7 @@ impl<S> Hub<S> {
     }
 
     /// Makes a hub over a log on disk, with its shards and the writer, each of which wants a thread that drives it;
-    /// [`Hub::read_cold`] and [`Hub::seal`] want one or two more.
+    /// [`Hub::read_cold`] and [`Hub::maintain`] want one or two more.
     ///
     /// # Panics
     ///
