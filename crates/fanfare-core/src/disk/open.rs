@@ -250,6 +250,15 @@ fn read_segments(
         remove_segment(disk, newest);
         bases.remove(&newest);
     }
+    // It is written to again, and its index, if it has one, will be of another time.
+    if let Some(newest) = bases.last() {
+        match disk.remove(&index_name(*newest)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(failed(format!("remove {}", index_name(*newest)))(error));
+            }
+            _ => {}
+        }
+    }
     let floor = manifest.dropped.floor;
     let mut state = State {
         segments: Vec::new(),

@@ -133,10 +133,10 @@ impl Scan {
             };
             let lost = match record.kind {
                 Kind::Event | Kind::Hole => record.position - 1,
-                Kind::Commit => record.position,
-                Kind::Answer => summary.last_position,
+                // Behind the last of its events.
+                Kind::Commit | Kind::Answer => record.position,
             };
-            if self.after_damage && record.kind != Kind::Answer {
+            if self.after_damage {
                 self.after_damage = false;
                 if lost > summary.last_position {
                     self.holes += 1;
@@ -291,6 +291,28 @@ mod tests {
             let whole = real.iter().filter(|found| found.offset > 0).count();
             assert!(whole == 6 || (whole >= 3 && scan.holes == 1), "byte {at}: {real:?}");
         }
+    }
+
+    /// The answer behind the damage moved the end of what is known, so that the commit behind it found nothing missing.
+    #[test]
+    fn damage_in_front_of_an_answer_is_a_hole() {
+        let salt = salt(LOG, 0);
+        let mut bytes = segment_head(LOG, 0);
+        let mut starts = Vec::new();
+        for position in 1..=3 {
+            let start = bytes.len();
+            starts.push(start);
+            let place = |kind| Place { kind, position, wall_ms: 1 };
+            put_record(&mut bytes, salt, place(Kind::Event), &Matcher::All, b"id: 1\n\n");
+            put_record(&mut bytes, salt, place(Kind::Answer), &Matcher::All, b"an answer");
+            let commit = Commit { group: position, bytes: (bytes.len() - start) as u32 };
+            put_commit(&mut bytes, salt, position, 1, commit);
+        }
+        bytes[starts[1] + RECORD_HEAD] ^= 1;
+        let scan = read(&bytes);
+        assert_eq!((positions(&scan), scan.holes), (vec![1, 2, 3], 1));
+        let holes: Vec<_> = scan.index.above(EVERYBODY, None).filter(|found| found.offset == 0).collect();
+        assert_eq!(holes.len(), 1, "the second is a hole: {holes:?}");
     }
 
     #[test]
