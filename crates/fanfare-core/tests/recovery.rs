@@ -81,7 +81,7 @@ fn an_index_from_before_a_segment_was_written_to_again_is_not_believed() {
     let disk = MemoryDisk::default();
     let mut first = start(&disk, 1, 256);
     (1..=5).for_each(|n| first.publish(&n.to_string()));
-    assert!(first.hub.seal().unwrap());
+    assert!(first.hub.maintain(NOW).unwrap());
     drop(first);
     let mut files = disk.files();
     files.remove("00000000000000000004.log").unwrap();

@@ -333,13 +333,14 @@ fn open_segment(disk: &dyn Disk, log_id: u64, base: u64, newest: bool) -> Result
     let file = disk.open(&name).map_err(what())?;
     if !newest && let Ok(index) = disk.open(&index_name(base)) {
         match SealedIndex::open(index, log_id, base) {
-            Ok(index) => {
+            // A segment of another length than when it was sealed is looked at again, record by record.
+            Ok(index) if file.len().map_err(what())? == u64::from(index.summary.bytes) => {
                 let segment = Segment::sealed(file, log_id, base, false, index);
                 return Ok(Opened { segment, tail: Tail::Clean, holes: 0 });
             }
             Err(IndexError::Version(version)) => return Err(OpenError::Version(version)),
             // It is made anew from the records.
-            Err(_) => {}
+            Ok(_) | Err(_) => {}
         }
     }
     match scan(&*file, log_id, base, newest) {
