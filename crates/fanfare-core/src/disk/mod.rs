@@ -24,7 +24,7 @@ pub use config::DiskConfig;
 pub use files::{Disk, DiskFile};
 pub use inspect::{LogFilter, LogInfo, LogRecord, Problem, SegmentInfo, dump, inspect, verify};
 pub(crate) use log::{Chunk, DiskLog, Gap};
-pub use open::{DiskSeed, OpenError, OpenLog, OpenReport, open};
+pub use open::{DiskSeed, OpenError, OpenLog, OpenReport, foreign, open};
 pub use queue::Condition;
 pub(crate) use queue::Queue;
 pub use writer::{DiskWriter, WriterTurn};

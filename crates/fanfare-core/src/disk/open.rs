@@ -100,6 +100,16 @@ impl core::fmt::Debug for OpenLog {
     }
 }
 
+/// A file in a directory that has no log, and is not one that may be in a new one. For a look before anything is
+/// written, a lock included.
+pub fn foreign(names: &[String]) -> Option<&str> {
+    let ours = |name: &String| manifest::NAMES.contains(&name.as_str()) || base_of(name, ".log").is_some();
+    if names.iter().any(ours) {
+        return None;
+    }
+    names.iter().map(String::as_str).find(|name| !HARMLESS.contains(name))
+}
+
 /// Opens the log in a directory that nobody else uses, or makes one there. `answers_max` is how many answers under
 /// idempotency keys are read back.
 ///
@@ -120,13 +130,13 @@ pub fn open(
     let mut manifest = match Manifest::read(&*disk).map_err(failed("read the manifest"))? {
         Found::Manifest(manifest) => *manifest,
         Found::Version(version) => return Err(OpenError::Version(version)),
-        found => {
-            let ours = |name: &&String| base_of(name, ".log").is_some();
-            if names.iter().any(|name| ours(&name)) {
+        Found::Nothing | Found::Damaged => {
+            if names.iter().any(|name| base_of(name, ".log").is_some()) {
                 return Err(OpenError::Damaged("neither of the two manifest files can be read".into()));
             }
+            // A first start that was interrupted leaves manifests that cannot be read, and nothing else.
             let allowed = |name: &str| HARMLESS.contains(&name) || manifest::NAMES.contains(&name);
-            if let (Found::Nothing, Some(name)) = (found, names.iter().find(|name| !allowed(name))) {
+            if let Some(name) = names.iter().find(|name| !allowed(name)) {
                 return Err(OpenError::Foreign(name.clone()));
             }
             report.new = true;
