@@ -151,7 +151,7 @@ pub fn open(
         }
     };
     let mut state = read_segments(&*disk, &names, &mut manifest, &mut report)?;
-    let lost_tail = state.last_position < manifest.reached;
+    let lost_tail = state.last_position < manifest.reached || state.lost_segment;
     if state.segments.is_empty() {
         // The manifest goes first: segments without one would be unreadable.
         if report.new {
@@ -172,6 +172,10 @@ pub fn open(
     // What is kept may never have been synced: it is before anybody sees it.
     let settle = |file: &dyn DiskFile, end| file.truncate(end).and_then(|()| file.sync());
     settle(&*active.file, state.end).map_err(failed("sync the newest segment"))?;
+    if state.lost_segment {
+        // It is written to again, and the index would hide what comes.
+        disk.remove(&index_name(active.base)).map_err(failed("remove an old index"))?;
+    }
     if !report.new {
         manifest.epochs.begin(epoch, state.epoch_start);
     }
@@ -227,6 +231,8 @@ struct State {
     /// Where the newest segment's committed records end.
     end: u64,
     damaged_tail: bool,
+    /// There was a segment behind the newest.
+    lost_segment: bool,
     /// Behind what was kept, before any hole that this start makes.
     epoch_start: u64,
 }
@@ -259,9 +265,12 @@ fn read_segments(
         newest_ms: 0,
         end: 0,
         damaged_tail: false,
+        lost_segment: false,
         epoch_start: floor,
     };
     let newest = bases.last().copied();
+    // A segment gets its index once there is another behind it.
+    state.lost_segment = newest.is_some_and(|base| names.contains(&index_name(base)));
     for base in bases {
         let opened = open_segment(disk, manifest.log_id, base, newest == Some(base))?;
         let last = opened.segment.last_position();
