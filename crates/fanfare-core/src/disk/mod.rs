@@ -28,7 +28,7 @@ pub use dump::{LogFilter, LogRecord, dump};
 pub use files::{Disk, DiskFile};
 pub use inspect::{LogInfo, SegmentInfo, inspect, verify};
 pub(crate) use log::{Chunk, DiskLog};
-pub use open::{DiskSeed, OpenError, OpenLog, OpenReport, open};
+pub use open::{DiskSeed, OpenError, OpenLog, OpenReport, foreign, open};
 pub use problem::Problem;
 pub use queue::Condition;
 pub(crate) use queue::Queue;

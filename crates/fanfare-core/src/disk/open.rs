@@ -108,6 +108,16 @@ impl core::fmt::Debug for OpenLog {
     }
 }
 
+/// A file in a directory that has no log, and is not one that may be in a new one. For a look before anything is
+/// written, a lock included.
+pub fn foreign(names: &[String]) -> Option<&str> {
+    let ours = |name: &String| manifest::NAMES.contains(&name.as_str()) || base_of(name, ".log").is_some();
+    if names.iter().any(ours) {
+        return None;
+    }
+    names.iter().map(String::as_str).find(|name| !HARMLESS.contains(name))
+}
+
 /// Opens the log in a directory that nobody else uses, or makes one there. `answers_max` is how many answers under
 /// idempotency keys are read back.
 ///
@@ -128,13 +138,13 @@ pub fn open(
     let mut manifest = match Manifest::read(&*disk).map_err(failed("read the manifest"))? {
         Found::Manifest(manifest) => *manifest,
         Found::Version(version) => return Err(OpenError::Version(version)),
-        found => {
-            let ours = |name: &&String| base_of(name, ".log").is_some();
-            if names.iter().any(|name| ours(&name)) {
+        Found::Nothing | Found::Damaged => {
+            if names.iter().any(|name| base_of(name, ".log").is_some()) {
                 return Err(OpenError::Damaged("neither of the two manifest files can be read".into()));
             }
+            // A first start that was interrupted leaves manifests that cannot be read, and nothing else.
             let allowed = |name: &str| HARMLESS.contains(&name) || manifest::NAMES.contains(&name);
-            if let (Found::Nothing, Some(name)) = (found, names.iter().find(|name| !allowed(name))) {
+            if let Some(name) = names.iter().find(|name| !allowed(name)) {
                 return Err(OpenError::Foreign(name.clone()));
             }
             report.new = true;
@@ -149,7 +159,7 @@ pub fn open(
         }
     };
     let mut state = read_segments(&*disk, &names, &mut manifest, &mut report)?;
-    let lost_tail = state.last_position < manifest.reached;
+    let lost_tail = state.last_position < manifest.reached || state.lost_segment;
     if state.segments.is_empty() {
         // The manifest goes first: segments without one would be unreadable.
         if report.new {
@@ -170,6 +180,10 @@ pub fn open(
     // What is kept may never have been synced: it is before anybody sees it.
     let settle = |file: &dyn DiskFile, end| file.truncate(end).and_then(|()| file.sync());
     settle(&*active.file, state.end).map_err(failed("sync the newest segment"))?;
+    if state.lost_segment {
+        // It is written to again, and the index would hide what comes.
+        disk.remove(&index_name(active.base)).map_err(failed("remove an old index"))?;
+    }
     if !report.new {
         manifest.epochs.begin(epoch, state.epoch_start);
     }
@@ -226,6 +240,8 @@ struct State {
     /// Where the newest segment's committed records end.
     end: u64,
     damaged_tail: bool,
+    /// There was a segment behind the newest.
+    lost_segment: bool,
     /// Behind what was kept, before any hole that this start makes.
     epoch_start: u64,
 }
@@ -250,15 +266,6 @@ fn read_segments(
         remove_segment(disk, newest);
         bases.remove(&newest);
     }
-    // It is written to again, and its index, if it has one, will be of another time.
-    if let Some(newest) = bases.last() {
-        match disk.remove(&index_name(*newest)) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                return Err(failed(format!("remove {}", index_name(*newest)))(error));
-            }
-            _ => {}
-        }
-    }
     let floor = manifest.dropped.floor;
     let mut state = State {
         segments: Vec::new(),
@@ -267,9 +274,12 @@ fn read_segments(
         newest_ms: 0,
         end: 0,
         damaged_tail: false,
+        lost_segment: false,
         epoch_start: floor,
     };
     let newest = bases.last().copied();
+    // A segment gets its index once there is another behind it.
+    state.lost_segment = newest.is_some_and(|base| names.contains(&index_name(base)));
     for base in bases {
         let opened = open_segment(disk, manifest.log_id, base, newest == Some(base))?;
         let last = opened.segment.last_position();
