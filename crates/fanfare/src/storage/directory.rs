@@ -30,8 +30,7 @@ impl Directory {
             return Err(StorageError::NotADirectory);
         }
         make(path).map_err(failed("make"))?;
-        let mut options = OpenOptions::new();
-        let lock = options.read(true).write(true).create(true).truncate(false).open(path.join(LOCK));
+        let lock = private().create(true).truncate(false).open(path.join(LOCK));
         let mut lock = lock.map_err(failed("write to"))?;
         match lock.try_lock() {
             Ok(()) => {}
@@ -70,6 +69,15 @@ fn make(path: &Path) -> io::Result<()> {
     builder.create(path)
 }
 
+/// To read and write; a file that is made is for its owner alone, whoever may look into the directory.
+fn private() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options
+}
+
 impl Disk for Directory {
     fn list(&self) -> io::Result<Vec<String>> {
         let mut names = Vec::new();
@@ -87,7 +95,7 @@ impl Disk for Directory {
 
     fn create(&self, name: &str) -> io::Result<Box<dyn DiskFile>> {
         self.write()?;
-        let file = OpenOptions::new().read(true).write(true).create_new(true).open(self.path.join(name))?;
+        let file = private().create_new(true).open(self.path.join(name))?;
         Ok(Box::new(SystemFile(file)))
     }
 
