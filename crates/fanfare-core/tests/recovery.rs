@@ -100,7 +100,9 @@ fn an_index_from_before_a_segment_was_written_to_again_is_not_believed() {
     // A larger segment than before, ended without its index.
     let disk = MemoryDisk::with(files);
     let mut second = start(&disk, 2, 64 * 7);
-    ["a", "b", "c", "d"].iter().for_each(|data| second.publish(data));
+    for data in ["a", "b", "c", "d"] {
+        second.publish(data);
+    }
     drop(second);
     let third = start(&disk, 3, 64 * 7);
     assert_eq!(third.read(), ["1", "2", "3", "4", "gap", "a", "b", "c", "d"]);

@@ -4,7 +4,6 @@
 
 #[path = "support/directory.rs"]
 mod directory;
-#[expect(dead_code, reason = "what this target needs of it is a part")]
 mod support;
 
 use directory::{Directory, crc32, flip, run};

@@ -174,8 +174,12 @@ fn look_at(
             if let Some(index) = &index {
                 // Where records are missing, the index is expected to know of more.
                 let last = index.summary.last_position;
-                if whole && last == scan.index.summary.last_position && !fits(index, &scan.index) {
-                    problem(Problem::Misfit { name: index_name(base) });
+                if whole && last == scan.index.summary.last_position {
+                    match fits(index, &scan.index) {
+                        Ok(true) => {}
+                        Ok(false) => problem(Problem::Misfit { name: index_name(base) }),
+                        Err(_) => problem(Problem::Index { name: index_name(base) }),
+                    }
                 }
             }
             scan.index.summary
@@ -206,11 +210,11 @@ fn holes(index: &OpenIndex) -> Vec<(u64, u64)> {
 }
 
 /// True if an index file says what the records say.
-fn fits(index: &SealedIndex, records: &OpenIndex) -> bool {
+fn fits(index: &SealedIndex, records: &OpenIndex) -> Result<bool, IndexError> {
     let mut expected = records.entries.iter();
     let mut same = true;
-    let read: Result<(), IndexError> = index.for_each(|entry| same &= expected.next() == Some(&entry));
-    read.is_ok() && same && expected.next().is_none() && index.summary == records.summary
+    index.for_each(|entry| same &= expected.next() == Some(&entry))?;
+    Ok(same && expected.next().is_none() && index.summary == records.summary)
 }
 
 /// What a look begins with.

@@ -33,8 +33,6 @@ pub(super) struct Scan {
     pub(super) tail: Tail,
     /// Records that could not be read, in runs.
     pub(super) holes: usize,
-    /// The last thing taken was damage: whatever comes next tells how much was lost.
-    after_damage: bool,
 }
 
 /// One step of the walk.
@@ -88,7 +86,7 @@ pub(super) fn scan_bytes(bytes: &[u8], salt: u32, base: u64, newest: bool) -> Sc
         answers: Vec::new(),
     };
     let index = OpenIndex { entries: BTreeSet::new(), summary };
-    let mut scan = Scan { index, tail: Tail::Clean, holes: 0, after_damage: false };
+    let mut scan = Scan { index, tail: Tail::Clean, holes: 0 };
     let mut group: Vec<Item<'_>> = Vec::new();
     for item in items {
         group.push(item);
@@ -127,21 +125,15 @@ impl Scan {
     fn take(&mut self, group: &[Item<'_>], base: u64) {
         let OpenIndex { entries, summary } = &mut self.index;
         for item in group {
-            let Item::Record(offset, record) = item else {
-                self.after_damage = true;
-                continue;
-            };
+            let Item::Record(offset, record) = item else { continue };
+            // Positions have no gaps but where records are missing, with or without damage to show for it.
             let lost = match record.kind {
                 Kind::Event | Kind::Hole => record.position - 1,
-                // Behind the last of its events.
                 Kind::Commit | Kind::Answer => record.position,
             };
-            if self.after_damage {
-                self.after_damage = false;
-                if lost > summary.last_position {
-                    self.holes += 1;
-                    entries.insert(Entry::hole((lost - base) as u32));
-                }
+            if lost > summary.last_position {
+                self.holes += 1;
+                entries.insert(Entry::hole((lost - base) as u32));
             }
             summary.last_position = summary.last_position.max(record.position);
             summary.last_wall_ms = summary.last_wall_ms.max(record.wall_ms);
@@ -313,6 +305,35 @@ mod tests {
         assert_eq!((positions(&scan), scan.holes), (vec![1, 2, 3], 1));
         let holes: Vec<_> = scan.index.above(EVERYBODY, None).filter(|found| found.offset == 0).collect();
         assert_eq!(holes.len(), 1, "the second is a hole: {holes:?}");
+    }
+
+    /// The answer has the position of the event, and hid that it was missing.
+    #[test]
+    fn a_damaged_event_in_front_of_its_answer_leaves_a_hole() {
+        let (mut bytes, _) = segment(&[1]);
+        let (salt, start) = (salt(LOG, 0), bytes.len());
+        for kind in [Kind::Event, Kind::Answer] {
+            put_record(&mut bytes, salt, Place { kind, position: 2, wall_ms: 2 }, &Matcher::All, b"body");
+        }
+        let commit = Commit { group: 2, bytes: (bytes.len() - start) as u32 };
+        put_commit(&mut bytes, salt, 2, 2, commit);
+        bytes[start + 44] ^= 1;
+        // In the newest segment the whole group would not count.
+        let scan = scan_bytes(&bytes, salt, 0, false);
+        let found: Vec<_> = scan.index.above(EVERYBODY, None).map(|found| (found.delta, found.offset > 0)).collect();
+        assert_eq!((found, scan.holes), (vec![(1, true), (2, false)], 1));
+    }
+
+    /// As a write to the wrong place leaves it: every byte belongs to a whole record.
+    #[test]
+    fn a_record_in_the_place_of_another_leaves_a_hole() {
+        let (mut bytes, _) = segment(&[4, 1]);
+        let records: Vec<usize> = walk(&bytes, salt(LOG, 0), 0).iter().map(Item::start).collect();
+        bytes.copy_within(records[2]..records[3], records[1]);
+        let scan = read(&bytes);
+        let found: Vec<_> = scan.index.above(EVERYBODY, None).map(|found| (found.delta, found.offset > 0)).collect();
+        assert_eq!(found, [(1, true), (2, false), (3, true), (4, true), (5, true)]);
+        assert_eq!((scan.holes, scan.tail), (1, Tail::Clean));
     }
 
     #[test]

@@ -35,8 +35,7 @@ impl Directory {
         if let Some(name) = foreign(&names) {
             return Err(StorageError::Open(OpenError::Foreign(name.to_owned())));
         }
-        let mut options = OpenOptions::new();
-        let lock = options.read(true).write(true).create(true).truncate(false).open(path.join(LOCK));
+        let lock = private().create(true).truncate(false).open(path.join(LOCK));
         let mut lock = lock.map_err(failed("write to"))?;
         match lock.try_lock() {
             Ok(()) => {}
@@ -75,6 +74,15 @@ fn make(path: &Path) -> io::Result<()> {
     builder.create(path)
 }
 
+/// To read and write; a file that is made is for its owner alone, whoever may look into the directory.
+fn private() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options
+}
+
 impl Disk for Directory {
     fn list(&self) -> io::Result<Vec<String>> {
         let mut names = Vec::new();
@@ -92,7 +100,7 @@ impl Disk for Directory {
 
     fn create(&self, name: &str) -> io::Result<Box<dyn DiskFile>> {
         self.write()?;
-        let file = OpenOptions::new().read(true).write(true).create_new(true).open(self.path.join(name))?;
+        let file = private().create_new(true).open(self.path.join(name))?;
         Ok(Box::new(SystemFile(file)))
     }
 
