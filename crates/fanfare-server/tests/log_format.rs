@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
+#[allow(dead_code, reason = "each target needs a part of it")]
 #[path = "support/directory.rs"]
 mod directory;
 mod support;
