@@ -14,6 +14,8 @@ use std::time::{Duration, Instant};
 /// Kills in each of the four runs, unless `FANFARE_KILLS` says how many there are in all.
 const KILLS: usize = 10;
 const PUBLISHERS: usize = 4;
+/// More than are published in one life.
+const EVENTS: usize = 4_000;
 
 fn kills() -> usize {
     match std::env::var("FANFARE_KILLS") {
@@ -34,7 +36,7 @@ struct Lives<'a> {
 impl Lives<'_> {
     fn run(self) {
         let seed = seed();
-        println!("{}: FANFARE_SEED={seed}", self.name);
+        eprintln!("{}: FANFARE_SEED={seed}", self.name);
         let mut chance = Chance::new(seed);
         let dir = Dir::new(self.name);
         let mut arguments = vec!["--data-dir", dir.text()];
@@ -66,7 +68,7 @@ impl Lives<'_> {
         let streams = streams(&mut run, server.address, life);
         run.readings.extend(streams);
         assert_sound(&run, &format!("{}, FANFARE_SEED={seed}", self.name));
-        println!(
+        eprintln!(
             "{}: {kills} kills, {} publishes, {} readings, {:?}, slowest start {slowest:?}",
             self.name,
             run.publishes.len(),
@@ -127,8 +129,9 @@ fn killed_under_load_it_keeps_what_it_acknowledged() {
 
 #[test]
 fn killed_under_load_with_many_segments_and_little_memory() {
-    // Segments of 250 records; what is read again is read from disk.
-    let arguments = vec!["--disk-events", "16000", "--disk-size", "1GiB", "--history-size", "64KiB"];
+    // A segment for every few kills; what is read again is read from disk.
+    let events = (kills() * EVENTS).to_string();
+    let arguments = vec!["--disk-events", &events, "--history-size", "64KiB"];
     Lives { name: "kill-segments", arguments, losses: Losses::Nothing, bytes: 5_000 }.run();
 }
 
