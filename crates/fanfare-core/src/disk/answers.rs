@@ -69,6 +69,10 @@ impl DiskLog {
         let mut answers = Vec::new();
         for segment in self.view().segments.iter().rev() {
             let (offsets, last_ms) = segment.summary(|summary| (summary.answers.clone(), summary.last_wall_ms));
+            // A new segment has no time yet: only one with answers says that those before it are too old.
+            if offsets.is_empty() {
+                continue;
+            }
             if last_ms < since_ms || answers.len() >= max {
                 break;
             }

@@ -108,7 +108,7 @@ fn read_all(run: &mut Run, log: &Log, server: &Server, chance: &mut Chance) {
 #[test]
 fn flipped_bits_between_two_starts_are_told_and_never_served() {
     let seed = seed();
-    println!("damage: FANFARE_SEED={seed}");
+    eprintln!("damage: FANFARE_SEED={seed}");
     let mut chance = Chance::new(seed);
     let logs = [make(&mut chance, 1), make(&mut chance, 2)];
     let mut refusals = 0;
@@ -135,14 +135,14 @@ fn flipped_bits_between_two_starts_are_told_and_never_served() {
         }
         assert_sound(&run, &what);
     }
-    println!("damage: {refusals} of {RUNS} starts refused");
+    eprintln!("damage: {refusals} of {RUNS} starts refused");
     assert!(refusals < RUNS / 4, "{refusals} of {RUNS} starts refused");
 }
 
 #[test]
 fn bits_that_flip_under_a_running_server_are_told_and_never_served() {
     let seed = seed();
-    println!("rot: FANFARE_SEED={seed}");
+    eprintln!("rot: FANFARE_SEED={seed}");
     let mut chance = Chance::new(seed);
     let logs = [make(&mut chance, 1), make(&mut chance, 2)];
     for number in 0..RUNS / 2 {

@@ -153,7 +153,7 @@ fn change_version(path: &Path, part: Option<usize>) {
 
 #[test]
 fn a_newer_format_is_refused_and_left_as_it_is() {
-    let is_segment = |name: &str| name.ends_with(".log");
+    let is_segment = |name: &str| name.strip_suffix(".log").is_some();
     let is_first = |name: &str| name == "manifest-0";
     let is_second = |name: &str| name == "manifest-1";
     let chosen: [&dyn Fn(&str) -> bool; 4] =

@@ -11,9 +11,15 @@ use crate::wire::Client;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-/// Kills in each of the four runs, unless `FANFARE_KILLS` says how many there are in all.
+/// Kills in each of the four tests, unless `FANFARE_KILLS` says how many there are in all.
 const KILLS: usize = 10;
+/// Lives of one directory at most: a log of a bounded number of segments is to have small ones, and to drop none.
+const LIVES: usize = 12;
 const PUBLISHERS: usize = 4;
+/// Most requests of a publisher in one life, however fast the disk.
+const REQUESTS: usize = 400;
+/// More events than so many requests can have in all lives of a directory.
+const EVENTS: &str = "60000";
 
 fn kills() -> usize {
     match std::env::var("FANFARE_KILLS") {
@@ -34,8 +40,25 @@ struct Lives<'a> {
 impl Lives<'_> {
     fn run(self) {
         let seed = seed();
-        println!("{}: FANFARE_SEED={seed}", self.name);
+        eprintln!("{}: FANFARE_SEED={seed}", self.name);
         let mut chance = Chance::new(seed);
+        let (mut left, begun) = (kills(), Instant::now());
+        let (mut publishes, mut readings) = (0, 0);
+        while left > 0 {
+            let kills = left.min(LIVES);
+            // The directory is kept if the check fails.
+            let (_dir, run) = self.directory(kills, &mut chance);
+            assert_sound(&run, &format!("{}, FANFARE_SEED={seed}", self.name));
+            assert!(run.publishes.len() > kills, "the load was no load");
+            publishes += run.publishes.len();
+            readings += run.readings.len();
+            left -= kills;
+        }
+        let (name, kills, took) = (self.name, kills(), begun.elapsed());
+        eprintln!("{name}: {kills} kills, {publishes} publishes, {readings} readings, {took:?}");
+    }
+
+    fn directory(&self, kills: usize, chance: &mut Chance) -> (Dir, Run) {
         let dir = Dir::new(self.name);
         let mut arguments = vec!["--data-dir", dir.text()];
         arguments.extend(&self.arguments);
@@ -43,19 +66,12 @@ impl Lives<'_> {
             (0..PUBLISHERS).map(|number| Publisher::new(format!("p{number}"), chance.fork(), self.bytes)).collect();
         let mut subscribers: Vec<_> = readers().into_iter().map(|who| Subscriber::new(who, chance.fork())).collect();
         let mut run = Run { losses: self.losses, ..Run::default() };
-        let (kills, begun) = (kills(), Instant::now());
-        let mut slowest = Duration::ZERO;
         for life in 1..=kills {
             if chance.one_in(5) {
-                kill_while_opening(&arguments, &mut chance);
+                kill_while_opening(&arguments, chance);
             }
-            let opening = Instant::now();
             let server = Server::start(&arguments);
-            slowest = slowest.max(opening.elapsed());
-            // All of it now and then, which takes longer the more there is.
-            if life % 5 == 0 {
-                run.readings.extend(histories(server.address, life));
-            }
+            run.readings.extend(histories(server.address, life));
             one_life(server, life, &mut publishers, &mut subscribers, chance.below(130) as u64 + 20);
         }
         let server = Server::start(&arguments);
@@ -65,15 +81,7 @@ impl Lives<'_> {
         run.readings.extend(histories(server.address, life));
         let streams = streams(&mut run, server.address, life);
         run.readings.extend(streams);
-        assert_sound(&run, &format!("{}, FANFARE_SEED={seed}", self.name));
-        println!(
-            "{}: {kills} kills, {} publishes, {} readings, {:?}, slowest start {slowest:?}",
-            self.name,
-            run.publishes.len(),
-            run.readings.len(),
-            begun.elapsed()
-        );
-        assert!(run.publishes.len() > kills, "the load was no load");
+        (dir, run)
     }
 }
 
@@ -95,7 +103,7 @@ fn one_life(server: Server, life: usize, publishers: &mut [Publisher], subscribe
             scope.spawn(move || subscriber.run(address, life));
         }
         for publisher in publishers {
-            scope.spawn(move || publisher.run(address, life));
+            scope.spawn(move || publisher.some(address, life, REQUESTS));
         }
         std::thread::sleep(Duration::from_millis(millis));
         server.kill();
@@ -127,8 +135,8 @@ fn killed_under_load_it_keeps_what_it_acknowledged() {
 
 #[test]
 fn killed_under_load_with_many_segments_and_little_memory() {
-    // Segments of 250 records; what is read again is read from disk.
-    let arguments = vec!["--disk-events", "16000", "--disk-size", "1GiB", "--history-size", "64KiB"];
+    // What is read again is read from disk.
+    let arguments = vec!["--disk-events", EVENTS, "--history-size", "64KiB"];
     Lives { name: "kill-segments", arguments, losses: Losses::Nothing, bytes: 5_000 }.run();
 }
 

@@ -3,7 +3,7 @@
 //! `checker` says what must hold of any run; `record` makes runs of what `wire` carries. Everything else is one way to
 //! harm a server each. `FANFARE_KILLS` is how often one is killed, `FANFARE_SEED` repeats what chance did.
 
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+#![expect(clippy::expect_used, reason = "a test fails by panicking")]
 
 mod chance;
 mod checker;

@@ -56,7 +56,7 @@ impl Lives {
     }
 
     fn newest_segment(&self) -> String {
-        self.dir.names().into_iter().rfind(|name| name.ends_with(".log")).expect("a segment")
+        self.dir.names().into_iter().rfind(|name| name.strip_suffix(".log").is_some()).expect("a segment")
     }
 }
 

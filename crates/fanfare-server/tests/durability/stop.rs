@@ -11,7 +11,7 @@ use std::time::Duration;
 #[test]
 fn stopped_while_events_come_in_it_keeps_what_it_answered() {
     let seed = seed();
-    println!("stop: FANFARE_SEED={seed}");
+    eprintln!("stop: FANFARE_SEED={seed}");
     let mut chance = Chance::new(seed);
     let dir = Dir::new("stop");
     let arguments = ["--data-dir", dir.text(), "--drain", "300ms"];

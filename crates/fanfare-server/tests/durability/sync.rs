@@ -14,13 +14,13 @@ use std::time::{Duration, Instant};
 /// `strace` counts for each thread.
 const STARTED: usize = 8;
 
-/// The binary under `strace`, which does to its syncs what `inject` says.
+/// The binary under `strace`, which does to its syncs and writes what `inject` says.
 fn traced(inject: &str, arguments: &[&str]) -> Command {
     let known = Command::new("strace").arg("-V").output();
     assert!(known.is_ok(), "strace is missing; scripts/test installs it, or: apt-get install strace");
     // -D: the server is our child, and strace its companion, so that signals and exit codes are the server's.
     let inject = format!("inject={inject}");
-    let strace = ["strace", "-D", "-f", "-qq", "-o", "/dev/null", "-e", "trace=fdatasync,fsync", "-e", &inject];
+    let strace = ["strace", "-D", "-f", "-qq", "-o", "/dev/null", "-e", "trace=fdatasync,pwrite64", "-e", &inject];
     let mut server = vec!["--listen", "127.0.0.1:0"];
     server.extend(arguments);
     fanfare_under(&strace, &server)
@@ -176,4 +176,31 @@ fn a_slow_sync_holds_up_publishes_and_nothing_live() {
         }
     });
     assert!(begun.elapsed() < SLOW * 6, "{:?} for twenty at once", begun.elapsed());
+}
+
+/// A start that found a new segment with nothing in it looked no further for answers, and every key was forgotten.
+#[test]
+fn keys_are_known_after_an_end_right_behind_a_rotation() {
+    let dir = Dir::new("rotation");
+    // Ten events fill a segment. The writer's writes are those ten, the head of the next segment, and the one that fails.
+    let arguments = ["--data-dir", dir.text(), "--disk-events", "640"];
+    let server = Server::spawn(traced("pwrite64:error=EIO:when=12", &arguments));
+    let mut run = Run::default();
+    let mut client = Client::new(server.address);
+    let headers = "content-type: application/json\r\nidempotency-key: once\r\n";
+    let keyed = |client: &mut Client| {
+        let answer = client.request("POST", "/api/sse/publish", headers, r#"{"event":"e","data":1}"#).unwrap();
+        assert_eq!(answer.status, 200, "{answer:?}");
+        answer.json()
+    };
+    let first = keyed(&mut client);
+    for number in 0..9 {
+        publish_ok(&mut run, 1, &mut client, vec![event(&number.to_string(), To::All)]);
+    }
+    assert_eq!(problem(&mut run, &mut client, "not written"), (503, "log-read-only".to_owned()));
+    server.kill();
+    let newest = dir.names().into_iter().rfind(|name| name.strip_suffix(".log").is_some()).unwrap();
+    assert_eq!(std::fs::metadata(dir.path().join(newest)).unwrap().len(), 64, "a segment with nothing but its head");
+    let server = Server::start(&arguments);
+    assert_eq!(keyed(&mut Client::new(server.address)), first);
 }

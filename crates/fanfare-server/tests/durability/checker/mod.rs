@@ -224,7 +224,8 @@ fn gather<'a>(run: &'a Run, say: &mut impl FnMut(&'static str, String)) -> Facts
         }
         let first = known.entry(payload).or_insert(Known { sent: event, place, life });
         if first.place != place {
-            say("duplicate", format!("{payload:.200} has {id}, and another id"));
+            let attempts = &publish.attempts;
+            say("duplicate", format!("{payload:.200} has {id} in life {life}, and {first:?}: {attempts:?}"));
         }
         first.life = first.life.min(life);
     }
