@@ -6,7 +6,7 @@
 
 use crate::redb_log::RedbLog;
 use crate::storm;
-use crate::{AnyError, median};
+use crate::{AnyError, median, percentile};
 use fanfare::{ConnectionOptions, SseConfig, SseEvent, SseManager, Target};
 use futures_core::Stream as _;
 use std::future::poll_fn;
@@ -146,8 +146,11 @@ async fn publish<F: Future<Output = Result<(), String>> + 'static>(
         times.extend(task.await??);
     }
     times.sort_by(f64::total_cmp);
-    let at = |part: f64| times[((times.len() - 1) as f64 * part) as usize];
-    Ok(Rate { per_second: (times.len() * batch) as f64 / elapsed, p50_us: at(0.5), p99_us: at(0.99) })
+    Ok(Rate {
+        per_second: (times.len() * batch) as f64 / elapsed,
+        p50_us: percentile(&times, 50),
+        p99_us: percentile(&times, 99),
+    })
 }
 
 /// Opening, replaying and resuming over a log of so many events, ten of which are each quiet user's.

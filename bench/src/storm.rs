@@ -1,7 +1,7 @@
 //! Thousands of clients that resume from disk at once, and one live client meanwhile: how long its events take, beside
 //! how long they take when nobody resumes; and how fast one client replays a whole log.
 
-use crate::AnyError;
+use crate::{AnyError, percentile};
 use fanfare::{SseEvent, SseManager, Target};
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
@@ -126,8 +126,7 @@ fn live(
         std::thread::sleep(PAUSE);
     }
     times.sort_by(f64::total_cmp);
-    let at = |part: f64| times.get(((times.len().max(1) - 1) as f64 * part) as usize).copied().unwrap_or(f64::NAN);
-    Ok((at(0.5), at(0.99)))
+    Ok((percentile(&times, 50), percentile(&times, 99)))
 }
 
 /// Everybody connects with the oldest cursor and reads until it has caught up.

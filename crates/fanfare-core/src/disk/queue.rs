@@ -100,7 +100,9 @@ impl Queue {
             waiting.bytes = 0;
             core::mem::take(&mut waiting.submissions)
         };
-        left.into_iter().for_each(|submission| (submission.reply)(Err(PublishError::ReadOnly)));
+        for submission in left {
+            (submission.reply)(Err(PublishError::ReadOnly));
+        }
     }
 
     pub(crate) fn take_error(&self) -> Option<io::Error> {

@@ -105,12 +105,11 @@ fn read(hub: &EngineHub, stop: &AtomicBool, maintains: Option<&Clock>) {
                 told = false;
                 continue;
             }
-            Ok(false) => {}
             Err(error) if !told => {
                 told = true;
                 tracing::warn!(target: "fanfare", %error, "an index was not written; it stays in memory");
             }
-            Err(_) => {}
+            Ok(false) | Err(_) => {}
         }
         std::thread::park_timeout(IDLE);
     }
