@@ -236,6 +236,8 @@ impl<S> Hub<S> {
                         None => log.loss(keys, None, position),
                     };
                     match loss {
+                        // Memory may reach further back than a disk with a smaller bound.
+                        Loss::Nothing if position >= log.floor() => resumed(position),
                         Loss::Nothing => (Resume::Resumed, position, position.max(floor)),
                         Loss::GapUntil(end) => (Resume::Gap, end, end),
                     }
