@@ -13,6 +13,7 @@ use super::index::{EVERYBODY, Entry, OpenIndex, Summary};
 use super::log::{DiskLog, View};
 use super::manifest::Manifest;
 use super::queue::{Condition, Queue};
+use super::scan::SEGMENT_MAX;
 use super::segment::{Segment, index_name, log_name};
 use crate::dropped::{Dropped, LastOf};
 use crate::expect;
@@ -257,13 +258,17 @@ impl DiskWriter {
 
     /// Makes sure that so many bytes can be written behind the end: in this segment, or in a new one.
     fn make_room(&mut self, bytes: u64, now: Now) -> Result<(), Refusal> {
-        if self.end + bytes > SEGMENT_HEAD as u64 + self.config.segment_bytes() && self.end > SEGMENT_HEAD as u64
-            || self.is_long_enough(now)
-        {
+        // One that has answers and no event yet goes on: the next would bear its name.
+        let has_events = self.tail > self.active.base;
+        let is_large = self.end + bytes > SEGMENT_HEAD as u64 + self.config.segment_bytes();
+        if has_events && is_large || self.is_long_enough(now) {
             self.rotate()?;
             self.enforce(now);
         }
         let needed = self.end + bytes;
+        if needed > SEGMENT_MAX {
+            return Err(Refusal::Full);
+        }
         if needed <= self.allocated {
             return Ok(());
         }
