@@ -133,6 +133,11 @@ impl DiskWriter {
             }
             Err(refusal) => return self.refuse(group, refusal),
         }
+        if self.queue.condition() == Condition::Failed {
+            // While room was made: the manifest could not be written.
+            group.into_iter().for_each(|submission| (submission.reply)(Err(PublishError::ReadOnly)));
+            return;
+        }
         let (group, position) = self.encode(group, hub, now);
         if !self.buffer.is_empty()
             && let Err(refusal) = self.write(position, now)
