@@ -142,11 +142,14 @@ impl DiskWriter {
         if !self.buffer.is_empty()
             && let Err(refusal) = self.write(position, now)
         {
-            return self.refuse(group, refusal);
+            return self.refuse(group.into_iter().map(|(submission, _)| submission).collect(), refusal);
         }
         self.queue.set_condition(Condition::Ok);
-        for submission in group {
-            hub.release(submission, Durability::Disk);
+        for (submission, conflict) in group {
+            match conflict {
+                None => hub.release(submission, Durability::Disk),
+                Some(error) => (submission.reply)(Err(error)),
+            }
         }
     }
 
@@ -164,9 +167,15 @@ impl DiskWriter {
         group.into_iter().for_each(|submission| (submission.reply)(Err(error.clone())));
     }
 
-    /// Gives the drafts their places and writes their records into the buffer. Returns what is still to be released,
-    /// and the last position.
-    fn encode<S>(&mut self, group: Vec<Submission>, hub: &Hub<S>, now: Now) -> (Vec<Submission>, u64) {
+    /// Gives the drafts their places and writes their records into the buffer. Returns the last position, and what is
+    /// to be released or told of its conflict, which may be one with this very group: nobody hears of it before the
+    /// group is kept.
+    fn encode<S>(
+        &mut self,
+        group: Vec<Submission>,
+        hub: &Hub<S>,
+        now: Now,
+    ) -> (Vec<(Submission, Option<PublishError>)>, u64) {
         let wall_ms = self.clock.read(now);
         let salt = self.active.salt();
         self.buffer.clear();
@@ -180,7 +189,7 @@ impl DiskWriter {
                 |key| newest.get(&key).map_or_else(|| self.last_of(hub, key), |position| LastOf::At(*position));
             let cursor_of = |position| self.manifest.epochs.cursor(position);
             if let Some((index, last)) = expect::conflict(&submission.drafts, position, last_of, cursor_of) {
-                (submission.reply)(Err(PublishError::Conflict { index, last }));
+                placed.push((submission, Some(PublishError::Conflict { index, last })));
                 continue;
             }
             for draft in submission.drafts.iter_mut().filter(|draft| draft.is_kept()) {
@@ -204,7 +213,7 @@ impl DiskWriter {
                 let place = Place { kind: Kind::Answer, position, wall_ms };
                 put_answer(&mut self.buffer, salt, place, key, &submission.drafts, hub);
             }
-            placed.push(submission);
+            placed.push((submission, None));
         }
         (placed, position)
     }
