@@ -155,16 +155,19 @@ pub fn open(
     let Some(active) = state.segments.last().cloned() else {
         return Err(OpenError::Damaged("no segment".into()));
     };
+    if !report.new {
+        manifest.epochs.begin(epoch, state.epoch_start);
+    }
     if state.damaged_tail || lost_tail {
         report.holes += 1;
+        // The epoch goes first. An end in between would leave the hole to the epoch before, whose cursor for that
+        // position may be the one of a record that is lost.
+        manifest.write(&*disk).map_err(failed("write the manifest"))?;
         state.write_hole(&active, now).map_err(failed("write to the newest segment"))?;
     }
     // What is kept may never have been synced: it is before anybody sees it.
     let settle = |file: &dyn DiskFile, end| file.truncate(end).and_then(|()| file.sync());
     settle(&*active.file, state.end).map_err(failed("sync the newest segment"))?;
-    if !report.new {
-        manifest.epochs.begin(epoch, state.epoch_start);
-    }
     manifest.reached = state.last_position;
     manifest.write(&*disk).map_err(failed("write the manifest"))?;
     report.segments = state.segments.len();
