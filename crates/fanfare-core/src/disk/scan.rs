@@ -33,6 +33,8 @@ pub(super) struct Scan {
     pub(super) tail: Tail,
     /// Records that could not be read, in runs.
     pub(super) holes: usize,
+    /// Where the last group begins.
+    pub(super) last_group_at: usize,
     /// The last thing taken was damage: whatever comes next tells how much was lost.
     after_damage: bool,
 }
@@ -88,7 +90,7 @@ pub(super) fn scan_bytes(bytes: &[u8], salt: u32, base: u64, newest: bool) -> Sc
         answers: Vec::new(),
     };
     let index = OpenIndex { entries: BTreeSet::new(), summary };
-    let mut scan = Scan { index, tail: Tail::Clean, holes: 0, after_damage: false };
+    let mut scan = Scan { index, tail: Tail::Clean, holes: 0, last_group_at: SEGMENT_HEAD, after_damage: false };
     let mut group: Vec<Item<'_>> = Vec::new();
     for item in items {
         group.push(item);
@@ -108,6 +110,7 @@ pub(super) fn scan_bytes(bytes: &[u8], salt: u32, base: u64, newest: bool) -> Sc
             return scan;
         }
         scan.take(&group[own..], base);
+        scan.last_group_at = began;
         scan.index.summary.bytes = (offset + record.len) as u32;
         scan.index.summary.last_group = commit.group;
         group.clear();
