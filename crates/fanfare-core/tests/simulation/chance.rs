@@ -22,19 +22,19 @@ impl Chance {
         (self.next() % end as u64) as usize
     }
 
-    fn one_in(&mut self, count: usize) -> bool {
+    pub fn one_in(&mut self, count: usize) -> bool {
         self.below(count) == 0
     }
 
-    fn pick<T: Clone>(&mut self, from: &[T]) -> T {
+    pub fn pick<T: Clone>(&mut self, from: &[T]) -> T {
         from[self.below(from.len())].clone()
     }
 
-    fn maybe(&mut self, end: usize) -> Option<u8> {
+    pub fn maybe(&mut self, end: usize) -> Option<u8> {
         self.one_in(2).then(|| self.below(end) as u8)
     }
 
-    fn seed(&mut self) -> [u64; 6] {
+    pub fn seed(&mut self) -> [u64; 6] {
         std::array::from_fn(|_| self.next())
     }
 
@@ -53,11 +53,11 @@ impl Chance {
         }
     }
 
-    fn metadata(&mut self) -> Vec<(u8, u8)> {
+    pub fn metadata(&mut self) -> Vec<(u8, u8)> {
         (0..2).filter_map(|key| self.maybe(2).map(|value| (key, value))).collect()
     }
 
-    fn who(&mut self) -> Who {
+    pub fn who(&mut self) -> Who {
         let topics: BTreeSet<u8> = (0..self.below(3)).map(|_| self.below(4) as u8).collect();
         if self.one_in(6) {
             return Who::default();
@@ -65,7 +65,8 @@ impl Chance {
         Who { user: self.maybe(4), session: self.maybe(4), topics, metadata: self.metadata() }
     }
 
-    fn to(&mut self, world: &World) -> To {
+    /// `ids` are the names of all connections so far.
+    pub fn to(&mut self, ids: &[&str]) -> To {
         let number = self.below(4) as u8;
         match self.below(14) {
             0..=2 => To::All,
@@ -73,9 +74,9 @@ impl Chance {
             5 => To::Users((0..self.below(5)).map(|_| self.below(5) as u8).collect()),
             6..=7 => To::Topic(number),
             8 => To::Session(number),
-            9..=10 if !world.conns.is_empty() => {
-                let conn = self.below(world.conns.len());
-                if self.one_in(3) { To::Forged(forged(&world.trace.conns[conn].client_id)) } else { To::Client(conn) }
+            9..=10 if !ids.is_empty() => {
+                let conn = self.below(ids.len());
+                if self.one_in(3) { To::Forged(forged(ids[conn])) } else { To::Client(conn) }
             }
             _ => {
                 let (user, session, metadata) = (self.maybe(4), self.maybe(4), self.metadata());
@@ -87,9 +88,9 @@ impl Chance {
         }
     }
 
-    fn draw(&mut self, world: &World, serial: &mut usize) -> Draw {
+    pub fn draw(&mut self, ids: &[&str], serial: &mut usize) -> Draw {
         *serial += 1;
-        let (to, serial) = (self.to(world), *serial);
+        let (to, serial) = (self.to(ids), *serial);
         let data = match self.below(6) {
             0 => format!("{serial}\n\ndata: x\r\nid: 9\r: y\n"),
             1 => format!("{{\"n\":{serial},\"pad\":\"{}\"}}", "ü".repeat(self.below(300))),
@@ -123,6 +124,10 @@ impl Chance {
         let id = crate::whatwg::read(&bytes[..seen], before).last_event_id;
         if id.is_empty() { From::Live } else { From::After(id) }
     }
+}
+
+fn ids(world: &World) -> Vec<&str> {
+    world.trace.conns.iter().map(|conn| conn.client_id.as_str()).collect()
 }
 
 /// The same slot and generation with another tag.
@@ -165,7 +170,7 @@ pub fn play(chance: &mut Chance, world: &mut World) {
         _ => {}
     }
     if world.closed {
-        world.publish(vec![chance.draw(world, &mut serial)]);
+        world.publish(vec![chance.draw(&ids(world), &mut serial)]);
     }
     world.finish(chance.one_in(2));
 }
@@ -174,9 +179,9 @@ fn operate(chance: &mut Chance, world: &mut World, mood: &Mood, serial: &mut usi
     let owned: Vec<usize> = (0..world.conns.len()).filter(|conn| world.is_owned(*conn)).collect();
     let conn = if owned.is_empty() { None } else { Some(chance.pick(&owned)) };
     match (chance.below(100), conn) {
-        (0..=23, _) => world.publish(vec![chance.draw(world, serial)]),
+        (0..=23, _) => world.publish(vec![chance.draw(&ids(world), serial)]),
         (24..=27, _) => {
-            let draws = (0..=chance.below(7)).map(|_| chance.draw(world, serial)).collect();
+            let draws = (0..=chance.below(7)).map(|_| chance.draw(&ids(world), serial)).collect();
             world.publish(draws);
         }
         (28..=35, _) if owned.len() < 12 => {
@@ -259,13 +264,13 @@ fn operate(chance: &mut Chance, world: &mut World, mood: &Mood, serial: &mut usi
         }
         (88..=90, _) if mood.huge => {
             // Beyond the window, sometimes beyond the inbox.
-            let hot = if chance.one_in(2) { To::All } else { chance.to(world) };
+            let hot = if chance.one_in(2) { To::All } else { chance.to(&ids(world)) };
             let count = chance.pick(&[20, 20, 80]);
             let draws = (0..count).map(|_| flooding(&hot, serial, DATA_MAX - 100)).collect();
             world.publish(draws);
         }
         (88..=89, _) if mood.floods => {
-            let hot = chance.to(world);
+            let hot = chance.to(&ids(world));
             let count = chance.pick(&[30, 100, 400]);
             let draws = (0..count).map(|_| flooding(&hot, serial, 120)).collect();
             world.publish(draws);
@@ -283,7 +288,7 @@ fn operate(chance: &mut Chance, world: &mut World, mood: &Mood, serial: &mut usi
         }
         (93, _) => world.inspect(chance.below(5)),
         (94..=96, _) => {
-            let draws = (0..=chance.below(3)).map(|_| chance.draw(world, serial)).collect();
+            let draws = (0..=chance.below(3)).map(|_| chance.draw(&ids(world), serial)).collect();
             world.publish_meanwhile(draws);
         }
         (97, Some(conn)) => world.close_meanwhile(conn, Disconnect::Token),
