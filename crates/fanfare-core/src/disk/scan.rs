@@ -134,18 +134,17 @@ impl Scan {
                 self.after_damage = true;
                 continue;
             };
+            // An answer comes behind the events it is for.
             let lost = match record.kind {
                 Kind::Event | Kind::Hole => record.position - 1,
-                Kind::Commit => record.position,
-                Kind::Answer => summary.last_position,
+                Kind::Commit | Kind::Answer => record.position,
             };
-            if self.after_damage && record.kind != Kind::Answer {
-                self.after_damage = false;
-                if lost > summary.last_position {
-                    self.holes += 1;
-                    entries.insert(Entry::hole((lost - base) as u32));
-                }
+            if self.after_damage && lost > summary.last_position {
+                self.holes += 1;
+                entries.insert(Entry::hole((lost - base) as u32));
             }
+            // An answer that nothing is missing before says nothing of what the damage was.
+            self.after_damage &= record.kind == Kind::Answer && lost <= summary.last_position;
             summary.last_position = summary.last_position.max(record.position);
             summary.last_wall_ms = summary.last_wall_ms.max(record.wall_ms);
             let delta = (record.position - base) as u32;
@@ -294,6 +293,25 @@ mod tests {
             let whole = real.iter().filter(|found| found.offset > 0).count();
             assert!(whole == 6 || (whole >= 3 && scan.holes == 1), "byte {at}: {real:?}");
         }
+    }
+
+    #[test]
+    fn damage_in_front_of_an_answer_is_a_hole() {
+        let salt = salt(LOG, 0);
+        let mut bytes = segment_head(LOG, 0);
+        for group in 1..=3 {
+            let start = bytes.len();
+            let place = |kind| Place { kind, position: group, wall_ms: 1 };
+            put_record(&mut bytes, salt, place(Kind::Event), &Matcher::All, b"id: 1\n\n");
+            put_record(&mut bytes, salt, place(Kind::Answer), &Matcher::All, b"an answer");
+            let commit = Commit { group, bytes: (bytes.len() - start) as u32 };
+            put_commit(&mut bytes, salt, group, 1, commit);
+        }
+        let second = SEGMENT_HEAD + (bytes.len() - SEGMENT_HEAD) / 3;
+        bytes[second + RECORD_HEAD] ^= 1;
+        let found: Vec<_> =
+            read(&bytes).index.above(EVERYBODY, None).map(|found| (found.delta, found.offset > 0)).collect();
+        assert_eq!(found, [(1, true), (2, false), (3, true)]);
     }
 
     #[test]
