@@ -160,13 +160,14 @@ fn inherit(case: &Case<'_>, number: usize, say: &mut impl FnMut(&'static str, St
     }
     // Everything else.
     let found: HashMap<u64, _> = life.records.iter().map(|kept| (kept.position, kept)).collect();
+    // Without the newest manifest, a segment may be back that was dropped, and the next one not.
+    let harms = |f| matches!(f, Fault::RotSegment | Fault::Cut | Fault::Deleted | Fault::RotManifest);
+    let unreadable = faulted(record, 0..=life.step, harms);
     for entry in model.entries.iter().filter(|entry| entry.position > life.floor) {
         match found.get(&entry.position) {
             Some(kept) if kept.id == entry.id && kept.data == as_read(&case.event(entry).data) => {}
             Some(kept) => say("one meaning", format!("{} is {kept:.200?} now", entry.id)),
-            None if faulted(record, 0..=life.step, |f| {
-                matches!(f, Fault::RotSegment | Fault::Cut | Fault::Deleted)
-            }) => {}
+            None if unreadable => {}
             None => say("acknowledged", format!("{} is gone", entry.id)),
         }
     }
@@ -192,7 +193,10 @@ fn holes(case: &Case<'_>, number: usize, since: usize, say: &mut impl FnMut(&'st
     let excused = case.damaged(life.step)
         || case.faulted(since..=life.step, |fault| matches!(fault, Fault::Power(true) | Fault::Broken));
     let before: &[u64] = life.parent.map_or(&[], |(parent, _)| &case.record.lives[parent].holes);
-    let new: Vec<_> = life.holes.iter().filter(|hole| !before.contains(hole)).collect();
+    // What was dropped when the manifest had no room is missing for all that the files say.
+    let forgotten = case.faulted(0..=life.step, |fault| fault == Fault::Full);
+    let dropped = |hole: u64| forgotten && hole == life.floor;
+    let new: Vec<_> = life.holes.iter().filter(|hole| !before.contains(hole) && !dropped(**hole)).collect();
     if !new.is_empty() && !excused {
         say("false gap", format!("holes at {new:?}, and nothing happened"));
     }
@@ -289,22 +293,22 @@ fn answers(case: &Case<'_>, number: usize, model: &mut Model, say: &mut impl FnM
             .find(|step| record.marks[*step].turned && record.marks[*step].broken > record.marks[step - 1].broken);
         failed = failed.or(broken);
         let before = known(case, model, number, send);
+        if let Before::Twin(first) = before {
+            // What it says was judged with the first.
+            if record.sends[first].answer != made.answer {
+                say("idempotent", format!("publish {send} and its twin {first} have other answers"));
+            }
+            continue;
+        }
         match answer {
             Ok(receipts) => {
                 let ids: Vec<Option<String>> = receipts.iter().map(|receipt| receipt.id.clone()).collect();
                 match before {
-                    Before::Twin(first) => {
-                        if record.sends[first].answer != made.answer {
-                            say("idempotent", format!("publish {send} and its twin {first} have other answers"));
-                        }
-                        // Told once, when the first was looked at.
-                        continue;
-                    }
                     Before::Same(key) if key.ids == ids => {
                         let first = &record.sends[key.send];
                         let same =
                             first.life != number || first.answer.as_ref().map(|(_, answer)| answer) == Some(answer);
-                        if !same && young(case, number, send, &key) {
+                        if !same && life.config.idempotency_keys > 100 && young(case, number, send, &key) {
                             say("idempotent", format!("publish {send} has another answer than {}", key.send));
                         }
                         if same || ids.iter().any(Option::is_some) {
@@ -325,7 +329,7 @@ fn answers(case: &Case<'_>, number: usize, model: &mut Model, say: &mut impl FnM
                 let other = record.sends[..send].iter().any(|other| {
                     other.key.zip(made.key).is_some_and(|(other, own)| other.0 == own.0 && other.1 != own.1)
                 });
-                if !other || matches!(before, Before::Same(_) | Before::Twin(_)) {
+                if !other || matches!(before, Before::Same(_)) {
                     say("idempotent", format!("publish {send} is refused for its key"));
                 }
             }
@@ -345,7 +349,7 @@ fn answers(case: &Case<'_>, number: usize, model: &mut Model, say: &mut impl FnM
                 }
             }
             Err(PublishError::ReadOnly) if waits => {
-                let broken = mark.broken > record.marks[life.step].broken || mark.stopped;
+                let broken = mark.broken > record.marks[life.step - 1].broken || mark.stopped;
                 if !broken {
                     say("read-only", format!("publish {send} is told so, and the disk is well"));
                 }

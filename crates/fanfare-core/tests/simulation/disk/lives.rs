@@ -69,7 +69,9 @@ impl World {
         let (hub, shards, writer) = Hub::on_disk(birth.config.clone(), open, Seed(birth.seed), now);
         let present = hub.cursor();
         let holes = self.holes();
-        let hole_now = holes.contains(&present.position) && !before.contains(&present.position);
+        // Holes that this opening made, or tries before it.
+        let made = |position: &u64| holes.contains(position) && !before.contains(position);
+        let kept_until = (0..=present.position).rev().find(|position| !made(position)).unwrap_or(0);
         let floors = self.disk.names().into_iter().filter_map(|name| name.strip_suffix(".log")?.parse().ok());
         self.record.lives.push(Life {
             parent: self.parent,
@@ -80,7 +82,7 @@ impl World {
             epoch: birth.disk_seed[3] >> 16,
             attempts: std::mem::take(&mut self.attempts),
             tail: present.position,
-            kept_until: present.position - u64::from(hole_now),
+            kept_until,
             floor: floors.min().unwrap_or(0),
             records: self.records(),
             holes: holes.into_iter().collect(),
