@@ -85,6 +85,12 @@ pub enum Problem {
         /// The index file.
         name: String,
     },
+    /// Nothing is lost by it: what a head says is known from the file's name and the manifest.
+    #[error("{name}: the head is damaged; its records are read all the same")]
+    Head {
+        /// The segment.
+        name: String,
+    },
     /// The file is no segment of this log.
     #[error("{name}: not a segment of this log")]
     Foreign {
@@ -170,7 +176,9 @@ fn look(disk: &dyn Disk, thorough: bool, problem: &mut dyn FnMut(Problem)) -> Re
                 match read_segment_head(&bytes) {
                     Ok(found) if found == (*log_id, base) => {}
                     Err(BadHead::Version(version)) => return Err(OpenError::Version(version)),
-                    _ => {
+                    // As the next start does: its records tell of themselves.
+                    Err(BadHead::Damaged) => problem(Problem::Head { name: name.clone() }),
+                    Ok(_) => {
                         problem(Problem::Foreign { name });
                         continue;
                     }

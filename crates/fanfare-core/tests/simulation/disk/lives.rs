@@ -21,10 +21,12 @@ pub struct Birth {
 }
 
 impl World {
-    fn holes(&self) -> BTreeSet<u64> {
-        let mut holes = BTreeSet::new();
+    /// Last positions of the holes that the log tells of, and of what is missing in front of its segments.
+    fn holes(&self) -> [BTreeSet<u64>; 2] {
+        let mut holes = [BTreeSet::new(), BTreeSet::new()];
         _ = disk::verify(&self.disk.peek(), |problem| match problem {
-            Problem::Hole { until, .. } | Problem::Missing { until, .. } => _ = holes.insert(until),
+            Problem::Hole { until, .. } => _ = holes[0].insert(until),
+            Problem::Missing { until, .. } => _ = holes[1].insert(until),
             _ => {}
         });
         holes
@@ -47,7 +49,7 @@ impl World {
         self.begin(|| format!("open, {:?}, {:?}", birth.config, birth.disk));
         let before = match self.pre_holes.take() {
             Some(holes) => holes,
-            None => self.holes(),
+            None => self.holes()[0].clone(),
         };
         let now = self.clock.now();
         let shared: Arc<dyn disk::Disk> = Arc::new(self.disk.clone());
@@ -68,7 +70,7 @@ impl World {
         self.record.told.push(format!("             {:?}, {:?}", open.report, self.disk.names()));
         let (hub, shards, writer) = Hub::on_disk(birth.config.clone(), open, Seed(birth.seed), now);
         let present = hub.cursor();
-        let holes = self.holes();
+        let [holes, missing] = self.holes();
         // Holes that this opening made, or tries before it.
         let made = |position: &u64| holes.contains(position) && !before.contains(position);
         let kept_until = (0..=present.position).rev().find(|position| !made(position)).unwrap_or(0);
@@ -85,12 +87,16 @@ impl World {
             kept_until,
             floor: floors.min().unwrap_or(0),
             records: self.records(),
-            holes: holes.into_iter().collect(),
+            holes: holes.union(&missing).copied().collect(),
             wall_true: self.clock.wall_offset_ms.load(Ordering::Relaxed) == 0,
             end: End::Open,
         });
         self.run = Some(Running { hub, shards, writer });
-        self.record.told.push(format!("             tail {}, life {}", present, self.life()));
+        self.record.told.push(format!(
+            "             tail {present}, life {}, holes {before:?} before, {:?} now",
+            self.life(),
+            self.record.lives[self.life()].holes
+        ));
         self.end();
         true
     }
