@@ -161,9 +161,10 @@ pub struct Submission {
 }
 
 impl Submission {
-    /// True if there is something to keep: an event, or the key's answer.
+    /// True if it takes its turn with what is kept: it has an event to keep, or a key's answer, or it expects something
+    /// of those before it.
     pub(crate) fn is_kept(&self) -> bool {
-        self.key.is_some() || self.drafts.iter().any(Draft::is_kept)
+        self.key.is_some() || self.drafts.iter().any(|draft| draft.is_kept() || draft.expected.is_some())
     }
 
     /// At most so many bytes in a log on disk, whose overheads these are, generously.

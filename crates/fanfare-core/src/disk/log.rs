@@ -116,6 +116,10 @@ impl DiskLog {
         let mut sorted_keys: Vec<Key> = keys.iter().copied().chain(client).collect();
         sorted_keys.sort_unstable();
         chunk.reached = chunk.reached.max(view.dropped.floor);
+        if chunk.reached >= limit.upto {
+            // What was dropped reaches beyond what was asked for, and nobody goes back behind a gap.
+            return chunk;
+        }
         let first = view.segments.partition_point(|segment| segment.last_position() <= chunk.reached);
         for segment in &view.segments[first..] {
             if !chunk.read_segment(segment, &sorted_keys, limit) {

@@ -168,6 +168,12 @@ impl Manifest {
     /// Writes the next generation over the older of the two files. It counts once this returns.
     pub(super) fn write(&mut self, disk: &dyn Disk) -> io::Result<()> {
         self.generation += 1;
+        self.write_again(disk)
+    }
+
+    /// Writes what was read over itself, and syncs it. A process that ended while it wrote may have left it where a loss
+    /// of power takes it; and the other file, which is written next, would be gone by then.
+    pub(super) fn write_again(&self, disk: &dyn Disk) -> io::Result<()> {
         let name = NAMES[(self.generation % 2) as usize];
         let (file, new) = match disk.open(name) {
             Ok(file) => (file, false),

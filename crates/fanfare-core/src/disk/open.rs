@@ -5,7 +5,7 @@
 
 use super::answers::KeptAnswer;
 use super::config::DiskConfig;
-use super::files::{Disk, DiskFile};
+use super::files::{Disk, DiskFile, read_full};
 use super::format::{BadHead, Commit, Kind, Place, SEGMENT_HEAD, put_commit, put_record, read_segment_head};
 use super::index::{Entry, IndexError, SealedIndex};
 use super::log::{DiskLog, INDEX_TMP, View};
@@ -136,7 +136,10 @@ pub fn open(
     let names = disk.list().map_err(failed("list the directory"))?;
     let mut report = OpenReport::default();
     let mut manifest = match Manifest::read(&*disk).map_err(failed("read the manifest"))? {
-        Found::Manifest(manifest) => *manifest,
+        Found::Manifest(manifest) => {
+            manifest.write_again(&*disk).map_err(failed("write the manifest"))?;
+            *manifest
+        }
         Found::Version(version) => return Err(OpenError::Version(version)),
         Found::Nothing | Found::Damaged => {
             if names.iter().any(|name| base_of(name, ".log").is_some()) {
@@ -168,24 +171,25 @@ pub fn open(
         let segment = new_segment(&*disk, manifest.log_id, state.last_position, state.last_group)
             .map_err(failed("make the first segment"))?;
         state.segments.push(Arc::new(segment));
-        state.end = SEGMENT_HEAD as u64;
+        (state.last_group_at, state.end) = (0, SEGMENT_HEAD as u64);
     }
     let Some(active) = state.segments.last().cloned() else {
         return Err(OpenError::Damaged("no segment".into()));
     };
+    if !report.new {
+        manifest.epochs.begin(epoch, state.epoch_start);
+    }
     if state.damaged_tail || lost_tail {
         report.holes += 1;
+        // The epoch goes first. An end in between would leave the hole to the epoch before, whose cursor for that
+        // position may be the one of a record that is lost.
+        manifest.write(&*disk).map_err(failed("write the manifest"))?;
         state.write_hole(&active, now).map_err(failed("write to the newest segment"))?;
     }
-    // What is kept may never have been synced: it is before anybody sees it.
-    let settle = |file: &dyn DiskFile, end| file.truncate(end).and_then(|()| file.sync());
-    settle(&*active.file, state.end).map_err(failed("sync the newest segment"))?;
+    settle(&*disk, &*active.file, state.last_group_at, state.end).map_err(failed("sync the newest segment"))?;
     if state.lost_segment {
         // It is written to again, and the index would hide what comes.
         disk.remove(&index_name(active.base)).map_err(failed("remove an old index"))?;
-    }
-    if !report.new {
-        manifest.epochs.begin(epoch, state.epoch_start);
     }
     manifest.reached = state.last_position;
     manifest.write(&*disk).map_err(failed("write the manifest"))?;
@@ -231,13 +235,26 @@ pub fn open(
     })
 }
 
+/// What is kept may never have been synced: it is before anybody sees it. A sync that failed in the process before may
+/// have given up the last group's pages, which are shown still and never reach the disk; so they are written again. The
+/// segment's own name may not have been synced either.
+fn settle(disk: &dyn Disk, file: &dyn DiskFile, last_group_at: u64, end: u64) -> io::Result<()> {
+    file.truncate(end)?;
+    let mut group = vec![0; end.saturating_sub(last_group_at) as usize];
+    let filled = read_full(file, &mut group, last_group_at)?;
+    file.write_at(&group[..filled], last_group_at)?;
+    file.sync()?;
+    disk.sync()
+}
+
 /// What the segments say.
 struct State {
     segments: Vec<Arc<Segment>>,
     last_position: u64,
     last_group: u64,
     newest_ms: u64,
-    /// Where the newest segment's committed records end.
+    /// Where the newest segment's last group begins, and where its committed records end.
+    last_group_at: u64,
     end: u64,
     damaged_tail: bool,
     /// There was a segment behind the newest.
@@ -272,6 +289,7 @@ fn read_segments(
         last_position: floor,
         last_group: 0,
         newest_ms: 0,
+        last_group_at: 0,
         end: 0,
         damaged_tail: false,
         lost_segment: false,
@@ -308,7 +326,7 @@ fn read_segments(
         report.holes += opened.holes;
         state.damaged_tail = opened.tail == Tail::Damaged;
         let (bytes, wall_ms, group) = segment.summary(|s| (s.bytes, s.last_wall_ms, s.last_group));
-        state.end = u64::from(bytes);
+        (state.last_group_at, state.end) = (opened.last_group_at, u64::from(bytes));
         state.newest_ms = state.newest_ms.max(wall_ms);
         state.last_group = state.last_group.max(group);
         state.last_position = last.max(base);
@@ -335,6 +353,7 @@ struct Opened {
     segment: Segment,
     tail: Tail,
     holes: usize,
+    last_group_at: u64,
 }
 
 fn open_segment(disk: &dyn Disk, log_id: u64, base: u64, newest: bool) -> Result<Opened, OpenError> {
@@ -346,7 +365,7 @@ fn open_segment(disk: &dyn Disk, log_id: u64, base: u64, newest: bool) -> Result
             // A segment of another length than when it was sealed is looked at again, record by record.
             Ok(index) if file.len().map_err(what())? == u64::from(index.summary.bytes) => {
                 let segment = Segment::sealed(file, log_id, base, false, index);
-                return Ok(Opened { segment, tail: Tail::Clean, holes: 0 });
+                return Ok(Opened { segment, tail: Tail::Clean, holes: 0, last_group_at: 0 });
             }
             Err(IndexError::Version(version)) => return Err(OpenError::Version(version)),
             // It is made anew from the records.
@@ -356,7 +375,9 @@ fn open_segment(disk: &dyn Disk, log_id: u64, base: u64, newest: bool) -> Result
     match scan(&*file, log_id, base, newest) {
         Ok(scan) => {
             let segment = Segment::new(file, log_id, base, false, scan.index);
-            Ok(Opened { segment, tail: scan.tail, holes: scan.holes })
+            // A first group whose end was never synced may have a head that was not either.
+            let last_group_at = if scan.last_group_at == SEGMENT_HEAD { 0 } else { scan.last_group_at as u64 };
+            Ok(Opened { segment, tail: scan.tail, holes: scan.holes, last_group_at })
         }
         Err(IndexError::Version(version)) => Err(OpenError::Version(version)),
         Err(IndexError::Io(error)) => Err(what()(error)),

@@ -79,8 +79,12 @@ impl Queue {
         lock(&self.waiting).condition
     }
 
+    /// Full, or well again. What has failed stays so.
     pub(crate) fn set_condition(&self, condition: Condition) {
-        lock(&self.waiting).condition = condition;
+        let mut waiting = lock(&self.waiting);
+        if waiting.condition != Condition::Failed {
+            waiting.condition = condition;
+        }
     }
 
     /// Nothing is written any more.

@@ -33,6 +33,8 @@ pub(super) struct Scan {
     pub(super) tail: Tail,
     /// Records that could not be read, in runs.
     pub(super) holes: usize,
+    /// Where the last group begins.
+    pub(super) last_group_at: usize,
 }
 
 /// One step of the walk.
@@ -86,7 +88,7 @@ pub(super) fn scan_bytes(bytes: &[u8], salt: u32, base: u64, newest: bool) -> Sc
         answers: Vec::new(),
     };
     let index = OpenIndex { entries: BTreeSet::new(), summary };
-    let mut scan = Scan { index, tail: Tail::Clean, holes: 0 };
+    let mut scan = Scan { index, tail: Tail::Clean, holes: 0, last_group_at: SEGMENT_HEAD };
     let mut group: Vec<Item<'_>> = Vec::new();
     for item in items {
         group.push(item);
@@ -106,6 +108,7 @@ pub(super) fn scan_bytes(bytes: &[u8], salt: u32, base: u64, newest: bool) -> Sc
             return scan;
         }
         scan.take(&group[own..], base);
+        scan.last_group_at = began;
         scan.index.summary.bytes = (offset + record.len) as u32;
         scan.index.summary.last_group = commit.group;
         group.clear();
@@ -135,6 +138,7 @@ impl Scan {
                 self.holes += 1;
                 entries.insert(Entry::hole((lost - base) as u32));
             }
+            // An answer that nothing is missing before says nothing of what the damage was.
             summary.last_position = summary.last_position.max(record.position);
             summary.last_wall_ms = summary.last_wall_ms.max(record.wall_ms);
             let delta = (record.position - base) as u32;

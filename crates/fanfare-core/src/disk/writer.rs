@@ -13,6 +13,7 @@ use super::index::{EVERYBODY, Entry, OpenIndex, Summary};
 use super::log::DiskLog;
 use super::queue::{Condition, Queue};
 use super::retention::remove_segment;
+use super::scan::SEGMENT_MAX;
 use super::segment::{Segment, log_name};
 use crate::dropped::LastOf;
 use crate::epochs::Epochs;
@@ -143,15 +144,23 @@ impl DiskWriter {
             }
             Err(refusal) => return self.refuse(group, refusal),
         }
+        if self.queue.condition() == Condition::Failed {
+            // While room was made: the manifest could not be written.
+            group.into_iter().for_each(|submission| (submission.reply)(Err(PublishError::ReadOnly)));
+            return;
+        }
         let (group, position) = self.encode(group, hub, now);
         if !self.buffer.is_empty() {
             if let Err(refusal) = self.write(position, now) {
-                return self.refuse(group, refusal);
+                return self.refuse(group.into_iter().map(|(submission, _)| submission).collect(), refusal);
             }
             self.queue.set_condition(Condition::Ok);
         }
-        for submission in group {
-            hub.release(submission, Durability::Disk);
+        for (submission, conflict) in group {
+            match conflict {
+                None => hub.release(submission, Durability::Disk),
+                Some(error) => (submission.reply)(Err(error)),
+            }
         }
     }
 
@@ -171,9 +180,15 @@ impl DiskWriter {
         }
     }
 
-    /// Gives the drafts their places and writes their records into the buffer. Returns what is still to be released,
-    /// and the last position.
-    fn encode<S>(&mut self, group: Vec<Submission>, hub: &Hub<S>, now: Now) -> (Vec<Submission>, u64) {
+    /// Gives the drafts their places and writes their records into the buffer. Returns the last position, and what is
+    /// to be released or told of its conflict, which may be one with this very group: nobody hears of it before the
+    /// group is kept.
+    fn encode<S>(
+        &mut self,
+        group: Vec<Submission>,
+        hub: &Hub<S>,
+        now: Now,
+    ) -> (Vec<(Submission, Option<PublishError>)>, u64) {
         let wall_ms = self.clock.read(now);
         let salt = self.active.salt();
         self.buffer.clear();
@@ -187,7 +202,7 @@ impl DiskWriter {
                 |key| newest.get(&key).map_or_else(|| self.last_of(hub, key), |position| LastOf::At(*position));
             let cursor_of = |position| self.epochs.cursor(position);
             if let Some((index, last)) = expect::conflict(&submission.drafts, position, last_of, cursor_of) {
-                (submission.reply)(Err(PublishError::Conflict { index, last }));
+                placed.push((submission, Some(PublishError::Conflict { index, last })));
                 continue;
             }
             for draft in submission.drafts.iter_mut().filter(|draft| draft.is_kept()) {
@@ -211,7 +226,7 @@ impl DiskWriter {
                 let place = Place { kind: Kind::Answer, position, wall_ms };
                 put_answer(&mut self.buffer, salt, place, key, &submission.drafts, hub);
             }
-            placed.push(submission);
+            placed.push((submission, None));
         }
         (placed, position)
     }
@@ -270,12 +285,16 @@ impl DiskWriter {
 
     /// Makes sure that so many bytes can be written behind the end: in this segment, or in a new one.
     fn make_room(&mut self, bytes: u64, now: Now) -> Result<(), Refusal> {
-        if self.end + bytes > SEGMENT_HEAD as u64 + self.config.segment_bytes() && self.end > SEGMENT_HEAD as u64
-            || self.is_long_enough(now)
-        {
+        // One that has answers and no event yet goes on: the next would bear its name.
+        let has_events = self.tail > self.active.base;
+        let is_large = self.end + bytes > SEGMENT_HEAD as u64 + self.config.segment_bytes();
+        if has_events && is_large || self.is_long_enough(now) {
             self.rotate()?;
         }
         let needed = self.end + bytes;
+        if needed > SEGMENT_MAX {
+            return Err(Refusal::Full);
+        }
         if needed <= self.allocated {
             return Ok(());
         }
