@@ -76,6 +76,28 @@ fn flip(dir: &Dir, log: &Log, chance: &mut Chance) -> String {
     flipped.join(" ")
 }
 
+/// Loses a part of a file, or all of it: what. Not of the newest segment, where it looks like a write that was cut short.
+fn lose(dir: &Dir, chance: &mut Chance) -> String {
+    let mut names = dir.names();
+    names.retain(|name| name.starts_with('0'));
+    names.pop();
+    let name = &names[chance.below(names.len())];
+    let path = dir.path().join(name);
+    let mut bytes = std::fs::read(&path).expect("a file");
+    let sector = chance.below(bytes.len()) & !511;
+    match chance.below(3) {
+        0 => std::fs::remove_file(&path).expect("it is removed"),
+        1 => std::fs::write(&path, &bytes[..sector]).expect("it is written"),
+        _ => {
+            let end = bytes.len().min(sector + 512);
+            bytes[sector..end].fill(0);
+            std::fs::write(&path, &bytes).expect("it is written");
+        }
+    }
+    let left = std::fs::metadata(&path).map_or(0, |metadata| metadata.len());
+    format!("{name} lost something at {sector}, {left} of {} bytes left", bytes.len())
+}
+
 fn flip_one(path: &Path, chance: &mut Chance) -> usize {
     let mut bytes = std::fs::read(path).expect("a file");
     // Not in the zeroes that room was made for with.
@@ -116,9 +138,9 @@ fn flipped_bits_between_two_starts_are_told_and_never_served() {
     let logs = [make(&mut chance, 1), make(&mut chance, 2)];
     let mut refusals = 0;
     for number in 0..runs() {
-        let log = &logs[number % 2];
+        let log = &logs[usize::from(chance.one_in(2))];
         let dir = Dir::copy("damaged", log.dir.path());
-        let flipped = flip(&dir, log, &mut chance);
+        let flipped = if number % 3 == 2 { lose(&dir, &mut chance) } else { flip(&dir, log, &mut chance) };
         let what = format!("run {number}, FANFARE_SEED={seed}, {flipped}");
         let server = match start(&dir) {
             Ok(server) => server,
@@ -148,7 +170,7 @@ fn bits_that_flip_under_a_running_server_are_told_and_never_served() {
     let mut chance = Chance::new(seed);
     let logs = [make(&mut chance, 1), make(&mut chance, 2)];
     for number in 0..runs() / 2 {
-        let log = &logs[number % 2];
+        let log = &logs[usize::from(chance.one_in(2))];
         let dir = Dir::copy("rotten", log.dir.path());
         let server = start(&dir).expect("it starts");
         let flipped = flip(&dir, log, &mut chance);
