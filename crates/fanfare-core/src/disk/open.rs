@@ -280,6 +280,13 @@ fn read_segments(
             continue;
         }
         if base < state.last_position && !state.segments.is_empty() {
+            if newest == Some(base) && opened.has_nothing() {
+                // Made by a rotation that failed, and taken away in vain. The one before it is the newest.
+                remove_segment(disk, base);
+                let left: Vec<String> = names.iter().filter(|name| **name != log_name(base)).cloned().collect();
+                *report = OpenReport { new: report.new, ..OpenReport::default() };
+                return read_segments(disk, &left, manifest, report);
+            }
             return Err(OpenError::Damaged(format!(
                 "segment {} begins before the one in front of it ends",
                 log_name(base)
@@ -326,6 +333,14 @@ struct Opened {
     segment: Segment,
     tail: Tail,
     holes: usize,
+}
+
+impl Opened {
+    /// A head, and nothing behind it.
+    fn has_nothing(&self) -> bool {
+        let bytes = self.segment.summary(|summary| summary.bytes) as usize;
+        bytes == SEGMENT_HEAD && self.tail == Tail::Clean && self.holes == 0
+    }
 }
 
 fn open_segment(disk: &dyn Disk, log_id: u64, base: u64, newest: bool) -> Result<Opened, OpenError> {
