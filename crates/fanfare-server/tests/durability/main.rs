@@ -7,6 +7,7 @@
 
 mod chance;
 mod checker;
+mod crowd;
 mod damage;
 mod directories;
 mod full;

@@ -15,12 +15,13 @@ use std::time::{Duration, Instant};
 const STARTED: usize = 8;
 
 /// The binary under `strace`, which does to its syncs and writes what `inject` says.
-fn traced(inject: &str, arguments: &[&str]) -> Command {
+pub(crate) fn traced(inject: &str, arguments: &[&str]) -> Command {
     let known = Command::new("strace").arg("-V").output();
     assert!(known.is_ok(), "strace is missing; scripts/test installs it, or: apt-get install strace");
     // -D: the server is our child, and strace its companion, so that signals and exit codes are the server's.
     let inject = format!("inject={inject}");
-    let strace = ["strace", "-D", "-f", "-qq", "-o", "/dev/null", "-e", "trace=fdatasync,pwrite64", "-e", &inject];
+    let strace =
+        ["strace", "-D", "-f", "-qq", "-o", "/dev/null", "-e", "trace=fdatasync,fsync,pwrite64", "-e", &inject];
     let mut server = vec!["--listen", "127.0.0.1:0"];
     server.extend(arguments);
     fanfare_under(&strace, &server)
