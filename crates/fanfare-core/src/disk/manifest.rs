@@ -153,6 +153,15 @@ impl Manifest {
     /// Writes the next generation over the older of the two files. It counts once this returns.
     pub(super) fn write(&mut self, disk: &dyn Disk) -> io::Result<()> {
         self.generation += 1;
+        let written = self.write_generation(disk);
+        if written.is_err() {
+            // What it was written over is spoiled now, and the other file is all there is: the next try leaves it alone too.
+            self.generation -= 1;
+        }
+        written
+    }
+
+    fn write_generation(&self, disk: &dyn Disk) -> io::Result<()> {
         let name = NAMES[(self.generation % 2) as usize];
         let (file, new) = match disk.open(name) {
             Ok(file) => (file, false),
