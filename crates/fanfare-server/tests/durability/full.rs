@@ -1,6 +1,6 @@
 //! A disk without room: publishes are refused, nothing else is, and room that is made is used without a restart.
 
-use crate::checker::{From, Run, To, Who};
+use crate::checker::{From, Losses, Run, To, Verdict, Who};
 use crate::directories::crc32;
 use crate::places::{Dir, Tmpfs};
 use crate::record::{Listener, assert_sound, event, large, publish, publish_ok, read_history, user};
@@ -138,6 +138,36 @@ fn an_empty_segment_for_a_place_that_is_taken_is_taken_away() {
     assert_sound(&run, "an empty segment");
 }
 
+/// A manifest that could not be written was followed by a try at the other one, the last that was whole.
+#[test]
+fn manifests_that_do_not_fit_leave_one_that_can_be_read() {
+    let dir = Dir::new("manifest-full");
+    let arguments = ["--listen", "127.0.0.1:0", "--data-dir", dir.text(), "--disk-size", "1MiB"];
+    // Segments fit, and manifests up to some two thousand keys of what was dropped.
+    let server = Server::spawn(fanfare_under(&["prlimit", "--fsize=66000:unlimited"], &arguments));
+    let mut client = Client::new(server.address);
+    let mut run = Run { losses: Losses::Dropped, ..Run::default() };
+    let mut ids = Vec::new();
+    for round in 0..80 {
+        let events = (0..300).map(|n| event(&format!("{round}-{n}"), To::User(format!("user-{round}-{n}")))).collect();
+        ids.extend(publish_ok(&mut run, 1, &mut client, events));
+    }
+    let largest =
+        ["manifest-0", "manifest-1"].map(|name| std::fs::metadata(dir.path().join(name)).expect("a file").len());
+    assert!(largest.contains(&66_000), "none was too large: {largest:?}");
+    server.kill();
+    let server = Server::start(&arguments[2..]);
+    for who in [user("user-0-3"), user("user-79-299"), Who::default()] {
+        run.readings.extend(read_history(server.address, 2, &who, From::After(ids[0].clone()), true));
+    }
+    assert_sound(&run, "manifests");
+    let verdict = |who: &Who| {
+        let listener = Listener::open(server.address, 2, who, From::After(ids[0].clone())).expect("a stream");
+        listener.reading.verdict
+    };
+    assert_eq!(verdict(&user("user-0-3")), Verdict::Gap);
+}
+
 #[test]
 fn a_full_disk_is_met_by_retention_without_a_refusal() {
     let disk = Tmpfs::mount("4m");
@@ -145,7 +175,7 @@ fn a_full_disk_is_met_by_retention_without_a_refusal() {
     let arguments = ["--data-dir", log.to_str().expect("text"), "--disk-size", "2MiB"];
     let server = Server::start(&arguments);
     let mut client = Client::new(server.address);
-    let mut run = Run { losses: crate::checker::Losses::Dropped, ..Run::default() };
+    let mut run = Run { losses: Losses::Dropped, ..Run::default() };
     for number in 0..400 {
         publish_ok(&mut run, 1, &mut client, vec![large(&format!("e{number}"), To::All, 20_000)]);
     }
