@@ -14,6 +14,7 @@ mod full;
 mod kill;
 mod load;
 mod places;
+mod reads;
 mod record;
 mod restart;
 mod stop;
