@@ -137,7 +137,7 @@ pub fn open(
     let mut report = OpenReport::default();
     let mut manifest = match Manifest::read(&*disk).map_err(failed("read the manifest"))? {
         Found::Manifest(manifest) => {
-            manifest.write_again(&*disk).map_err(failed("write the manifest"))?;
+            manifest.settle(&*disk).map_err(failed("write the manifest"))?;
             *manifest
         }
         Found::Version(version) => return Err(OpenError::Version(version)),
@@ -307,6 +307,13 @@ fn read_segments(
             continue;
         }
         if base < state.last_position && !state.segments.is_empty() {
+            if newest == Some(base) && opened.has_nothing() {
+                // Made by a rotation that failed, and taken away in vain. The one before it is the newest.
+                remove_segment(disk, base);
+                let left: Vec<String> = names.iter().filter(|name| **name != log_name(base)).cloned().collect();
+                *report = OpenReport { new: report.new, ..OpenReport::default() };
+                return read_segments(disk, &left, manifest, report);
+            }
             return Err(OpenError::Damaged(format!(
                 "segment {} begins before the one in front of it ends",
                 log_name(base)
@@ -354,6 +361,14 @@ struct Opened {
     tail: Tail,
     holes: usize,
     last_group_at: u64,
+}
+
+impl Opened {
+    /// A head, and nothing behind it.
+    fn has_nothing(&self) -> bool {
+        let bytes = self.segment.summary(|summary| summary.bytes) as usize;
+        bytes == SEGMENT_HEAD && self.tail == Tail::Clean && self.holes == 0
+    }
 }
 
 fn open_segment(disk: &dyn Disk, log_id: u64, base: u64, newest: bool) -> Result<Opened, OpenError> {

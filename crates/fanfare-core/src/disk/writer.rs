@@ -352,9 +352,13 @@ pub(super) fn new_segment(disk: &dyn Disk, log_id: u64, base: u64, group: u64) -
     // From an attempt that failed half-way: nothing was ever committed to it.
     remove_segment(disk, base);
     let file = disk.create(&name)?;
-    file.write_at(&segment_head(log_id, base), 0)?;
-    file.sync()?;
-    disk.sync()?;
+    let head = segment_head(log_id, base);
+    let made = file.write_at(&head, 0).and_then(|()| file.sync()).and_then(|()| disk.sync());
+    if made.is_err() {
+        // The segment before it may be written to again, up to and beyond where this one begins.
+        remove_segment(disk, base);
+        made?;
+    }
     let summary = Summary {
         records: 0,
         bytes: SEGMENT_HEAD as u32,

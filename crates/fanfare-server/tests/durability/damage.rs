@@ -2,7 +2,7 @@
 //! wrong is served.
 
 use crate::chance::{Chance, seed};
-use crate::checker::{From, Losses, Outcome, Run, To};
+use crate::checker::{From, Item, Losses, Outcome, Run, To, Verdict};
 use crate::load::{Publisher, readers};
 use crate::places::Dir;
 use crate::record::{Listener, assert_sound, event, publish_ok, read_history};
@@ -10,7 +10,7 @@ use crate::support::{Server, fanfare};
 use crate::wire::Client;
 use std::path::Path;
 
-/// Runs of each kind.
+/// Starts on a damaged log, unless `FANFARE_FLIPS` says how many.
 const RUNS: usize = 60;
 /// Segments of forty events.
 const ARGUMENTS: [&str; 4] = ["--disk-events", "2560", "--history-size", "64KiB"];
@@ -23,6 +23,10 @@ struct Log {
     ids: Vec<String>,
     /// The last life.
     life: usize,
+}
+
+fn runs() -> usize {
+    std::env::var("FANFARE_FLIPS").map_or(RUNS, |text| text.parse().expect("FANFARE_FLIPS is a number"))
 }
 
 fn start(dir: &Dir) -> Result<Server, String> {
@@ -72,6 +76,28 @@ fn flip(dir: &Dir, log: &Log, chance: &mut Chance) -> String {
     flipped.join(" ")
 }
 
+/// Loses a part of a file, or all of it: what. Not of the newest segment, where it looks like a write that was cut short.
+fn lose(dir: &Dir, chance: &mut Chance) -> String {
+    let mut names = dir.names();
+    names.retain(|name| name.starts_with('0'));
+    names.pop();
+    let name = &names[chance.below(names.len())];
+    let path = dir.path().join(name);
+    let mut bytes = std::fs::read(&path).expect("a file");
+    let sector = chance.below(bytes.len()) & !511;
+    match chance.below(3) {
+        0 => std::fs::remove_file(&path).expect("it is removed"),
+        1 => std::fs::write(&path, &bytes[..sector]).expect("it is written"),
+        _ => {
+            let end = bytes.len().min(sector + 512);
+            bytes[sector..end].fill(0);
+            std::fs::write(&path, &bytes).expect("it is written");
+        }
+    }
+    let left = std::fs::metadata(&path).map_or(0, |metadata| metadata.len());
+    format!("{name} lost something at {sector}, {left} of {} bytes left", bytes.len())
+}
+
 fn flip_one(path: &Path, chance: &mut Chance) -> usize {
     let mut bytes = std::fs::read(path).expect("a file");
     // Not in the zeroes that room was made for with.
@@ -95,9 +121,8 @@ fn read_all(run: &mut Run, log: &Log, server: &Server, chance: &mut Chance) {
         from.extend((0..3).map(|_| From::After(log.ids[chance.below(log.ids.len())].clone())));
         for from in from {
             let mut listener = Listener::open(server.address, life, &who, from).expect("a stream");
-            if listener.reading.verdict == crate::checker::Verdict::Reset {
-                // It begins with the present, which is behind the last one.
-            } else {
+            // A reset begins with the present, which is behind the last one.
+            if listener.reading.verdict != Verdict::Reset {
                 listener.read_to(&last.payload);
             }
             run.readings.push(listener.reading);
@@ -112,10 +137,10 @@ fn flipped_bits_between_two_starts_are_told_and_never_served() {
     let mut chance = Chance::new(seed);
     let logs = [make(&mut chance, 1), make(&mut chance, 2)];
     let mut refusals = 0;
-    for number in 0..RUNS {
-        let log = &logs[number % 2];
+    for number in 0..runs() {
+        let log = &logs[usize::from(chance.one_in(2))];
         let dir = Dir::copy("damaged", log.dir.path());
-        let flipped = flip(&dir, log, &mut chance);
+        let flipped = if number % 3 == 2 { lose(&dir, &mut chance) } else { flip(&dir, log, &mut chance) };
         let what = format!("run {number}, FANFARE_SEED={seed}, {flipped}");
         let server = match start(&dir) {
             Ok(server) => server,
@@ -135,8 +160,7 @@ fn flipped_bits_between_two_starts_are_told_and_never_served() {
         }
         assert_sound(&run, &what);
     }
-    eprintln!("damage: {refusals} of {RUNS} starts refused");
-    assert!(refusals < RUNS / 4, "{refusals} of {RUNS} starts refused");
+    assert!(refusals < runs() / 4, "{refusals} of {} starts refused", runs());
 }
 
 #[test]
@@ -145,13 +169,65 @@ fn bits_that_flip_under_a_running_server_are_told_and_never_served() {
     eprintln!("rot: FANFARE_SEED={seed}");
     let mut chance = Chance::new(seed);
     let logs = [make(&mut chance, 1), make(&mut chance, 2)];
-    for number in 0..RUNS / 2 {
-        let log = &logs[number % 2];
+    for number in 0..runs() / 2 {
+        let log = &logs[usize::from(chance.one_in(2))];
         let dir = Dir::copy("rotten", log.dir.path());
         let server = start(&dir).expect("it starts");
         let flipped = flip(&dir, log, &mut chance);
         let mut run = log.run.clone();
         read_all(&mut run, log, &server, &mut chance);
         assert_sound(&run, &format!("run {number}, FANFARE_SEED={seed}, {flipped}"));
+    }
+}
+
+/// Up to where a file was written; behind it are zeroes.
+fn written(path: &Path) -> usize {
+    let bytes = std::fs::read(path).expect("a file");
+    bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1)
+}
+
+#[test]
+fn a_write_that_was_cut_short_is_cut_off_as_a_whole_and_in_silence() {
+    let dir = Dir::new("torn");
+    let server = start(&dir).expect("it starts");
+    let mut client = Client::new(server.address);
+    let mut run = Run::default();
+    for number in 0..5 {
+        publish_ok(&mut run, 1, &mut client, vec![event(&format!("kept-{number}"), To::All)]);
+    }
+    let segment = dir.path().join("00000000000000000000.log");
+    let begin = written(&segment);
+    let batch = (0..6).map(|number| event(&format!("torn-{number}"), To::All)).collect();
+    let torn = publish_ok(&mut run, 1, &mut client, batch);
+    let end = written(&segment);
+    server.kill();
+    // As if nobody had been answered.
+    run.publishes.last_mut().expect("the batch").attempts[0].outcome = Outcome::Unknown;
+    for cut in (begin..end).step_by(37).chain([begin + 1, end - 1]) {
+        for zeroes in [false, true] {
+            let dir = Dir::copy("torn-copy", dir.path());
+            let file = std::fs::OpenOptions::new().write(true).open(dir.path().join("00000000000000000000.log"));
+            let file = file.expect("a file");
+            file.set_len(cut as u64).expect("it is cut");
+            if zeroes {
+                file.set_len(1 << 20).expect("it is made longer");
+            }
+            let what = format!("cut at {cut} of {begin}..{end}, zeroes behind: {zeroes}");
+            let server = start(&dir).unwrap_or_else(|said| panic!("{what}: {said}"));
+            let mut run = run.clone();
+            publish_ok(&mut run, 2, &mut Client::new(server.address), vec![event("later", To::All)]);
+            for who in readers() {
+                let pages = read_history(server.address, 3, &who, From::Earliest, true);
+                let seen = |name: &str| {
+                    let events = pages.iter().flat_map(|page| &page.items);
+                    events.filter(|item| matches!(item, Item::Event { payload, .. } if payload.contains(name))).count()
+                };
+                assert_eq!((seen("kept-"), seen("torn-"), seen("later")), (5, 0, 1), "{what}");
+                run.readings.extend(pages);
+            }
+            assert_sound(&run, &what);
+            let beyond = Listener::open(server.address, 3, &readers()[0], From::After(torn[0].clone()));
+            assert_eq!(beyond.expect("a stream").reading.verdict, Verdict::Reset, "{what}");
+        }
     }
 }

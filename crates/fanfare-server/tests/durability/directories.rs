@@ -62,6 +62,21 @@ fn a_second_process_is_told_who_has_the_directory() {
 }
 
 #[test]
+fn of_several_that_start_at_once_one_has_the_directory() {
+    let dir = Dir::new("race");
+    let started: Vec<_> = std::thread::scope(|scope| {
+        let start = || Server::try_spawn(fanfare(&["--listen", "127.0.0.1:0", "--data-dir", dir.text()]));
+        let threads: Vec<_> = (0..5).map(|_| scope.spawn(start)).collect();
+        threads.into_iter().map(|thread| thread.join().expect("it ended")).collect()
+    });
+    let refusals: Vec<&String> = started.iter().filter_map(|one| one.as_ref().err()).collect();
+    assert_eq!(refusals.len(), 4, "{refusals:?}");
+    assert!(refusals.iter().all(|said| said.contains("another process has it")), "{refusals:?}");
+    drop(started);
+    assert_works(&dir, Run::default());
+}
+
+#[test]
 fn a_directory_that_cannot_be_written_is_refused() {
     let disk = Tmpfs::mount("1m");
     disk.make_read_only();
@@ -128,7 +143,7 @@ fn an_empty_directory_is_taken_whoever_made_it() {
 }
 
 /// CRC-32 as zip has it.
-fn crc32(bytes: &[u8]) -> u32 {
+pub(crate) fn crc32(bytes: &[u8]) -> u32 {
     let mut crc = u32::MAX;
     for byte in bytes {
         crc ^= u32::from(*byte);

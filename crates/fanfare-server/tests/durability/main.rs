@@ -7,12 +7,14 @@
 
 mod chance;
 mod checker;
+mod crowd;
 mod damage;
 mod directories;
 mod full;
 mod kill;
 mod load;
 mod places;
+mod reads;
 mod record;
 mod restart;
 mod stop;

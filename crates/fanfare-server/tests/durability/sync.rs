@@ -14,13 +14,22 @@ use std::time::{Duration, Instant};
 /// `strace` counts for each thread.
 const STARTED: usize = 8;
 
-/// The binary under `strace`, which does to its syncs and writes what `inject` says.
-fn traced(inject: &str, arguments: &[&str]) -> Command {
+/// The binary under `strace`, which does to its system calls what `inject` says.
+pub(crate) fn traced(inject: &str, arguments: &[&str]) -> Command {
+    traced_files(inject, &[], arguments)
+}
+
+/// The same, for calls on these files alone, if there are any.
+pub(crate) fn traced_files(inject: &str, files: &[String], arguments: &[&str]) -> Command {
     let known = Command::new("strace").arg("-V").output();
     assert!(known.is_ok(), "strace is missing; scripts/test installs it, or: apt-get install strace");
     // -D: the server is our child, and strace its companion, so that signals and exit codes are the server's.
-    let inject = format!("inject={inject}");
-    let strace = ["strace", "-D", "-f", "-qq", "-o", "/dev/null", "-e", "trace=fdatasync,pwrite64", "-e", &inject];
+    let call = inject.split(':').next().unwrap_or_default();
+    let (trace, inject) = (format!("trace={call}"), format!("inject={inject}"));
+    let mut strace = vec!["strace", "-D", "-f", "-qq", "-o", "/dev/null", "-e", &trace, "-e", &inject];
+    for file in files {
+        strace.extend(["-P", file]);
+    }
     let mut server = vec!["--listen", "127.0.0.1:0"];
     server.extend(arguments);
     fanfare_under(&strace, &server)
@@ -203,4 +212,38 @@ fn keys_are_known_after_an_end_right_behind_a_rotation() {
     assert_eq!(std::fs::metadata(dir.path().join(newest)).unwrap().len(), 64, "a segment with nothing but its head");
     let server = Server::start(&arguments);
     assert_eq!(keyed(&mut Client::new(server.address)), first);
+}
+
+#[test]
+fn a_stop_waits_for_the_sync_of_what_it_answers() {
+    let dir = Dir::new("sync-stop");
+    let inject = format!("fdatasync:delay_enter=700000:when={STARTED}+");
+    let mut server = Server::spawn(traced(&inject, &["--data-dir", dir.text(), "--drain", "100ms"]));
+    let address = server.address;
+    let mut run = Run::default();
+    for number in 0..STARTED + 1 {
+        publish_ok(&mut run, 1, &mut Client::new(address), vec![event(&format!("before-{number}"), To::All)]);
+    }
+    let under_way: Vec<Run> = std::thread::scope(|scope| {
+        let publish = |number: usize| {
+            let mut run = Run::default();
+            _ = publish(&mut run, 1, &mut Client::new(address), vec![event(&format!("under way-{number}"), To::All)]);
+            run
+        };
+        let publishers: Vec<_> = (0..4).map(|number| scope.spawn(move || publish(number))).collect();
+        // Until one waits for its sync, others may wait behind it.
+        std::thread::sleep(Duration::from_millis(200));
+        server.signal("TERM");
+        assert_eq!(server.wait().code(), Some(0));
+        publishers.into_iter().map(|publisher| publisher.join().unwrap()).collect()
+    });
+    run.publishes.extend(under_way.into_iter().flat_map(|run| run.publishes));
+    for (number, publish) in run.publishes.iter_mut().enumerate() {
+        publish.publisher = number.to_string();
+    }
+    let answered = run.publishes.iter().filter(|publish| matches!(publish.attempts[0].outcome, Outcome::Acked(_)));
+    assert!(answered.count() > STARTED + 1, "nobody who waited was answered");
+    let server = Server::start(&["--data-dir", dir.text()]);
+    run.readings.extend(read_history(server.address, 2, &user("ada"), From::Earliest, true));
+    assert_sound(&run, "a stop");
 }
