@@ -47,6 +47,7 @@ impl World {
     /// Opens the log. False if that failed: the world stopped, or the directory was refused.
     pub fn open(&mut self, birth: &Birth) -> bool {
         self.begin(|| format!("open, {:?}, {:?}", birth.config, birth.disk));
+        let mut aged = self.records();
         let before = match self.pre_holes.take() {
             Some(holes) => holes,
             None => self.holes()[0].clone(),
@@ -73,8 +74,13 @@ impl World {
         let [holes, missing] = self.holes();
         // Holes that this opening made, or tries before it.
         let made = |position: &u64| holes.contains(position) && !before.contains(position);
-        let kept_until = (0..=present.position).rev().find(|position| !made(position)).unwrap_or(0);
+        let kept = (0..=present.position).rev().find(|position| !made(position)).unwrap_or(0);
+        // A hole that a look from outside finds may be where this opening made one.
+        let began = disk::inspect(&self.disk.peek()).ok().and_then(|info| Some(info.epochs.last()?.1));
+        let kept_until = began.map_or(kept, |began| began.min(kept));
         let floors = self.disk.names().into_iter().filter_map(|name| name.strip_suffix(".log")?.parse().ok());
+        let floor = floors.min().unwrap_or(0);
+        aged.retain(|kept| kept.position <= floor);
         self.record.lives.push(Life {
             parent: self.parent,
             step: self.step(),
@@ -85,8 +91,9 @@ impl World {
             attempts: std::mem::take(&mut self.attempts),
             tail: present.position,
             kept_until,
-            floor: floors.min().unwrap_or(0),
+            floor,
             records: self.records(),
+            aged,
             holes: holes.union(&missing).copied().collect(),
             wall_true: self.clock.wall_offset_ms.load(Ordering::Relaxed) == 0,
             end: End::Open,
