@@ -140,6 +140,9 @@ pub fn open(
             }
         }
     };
+    if !report.new {
+        manifest.settle(&*disk).map_err(failed("write the manifest"))?;
+    }
     let mut state = read_segments(&*disk, &names, &mut manifest, &mut report)?;
     let lost_tail = state.last_position < manifest.reached;
     if state.segments.is_empty() {
