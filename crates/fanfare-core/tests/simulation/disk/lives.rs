@@ -76,7 +76,11 @@ impl World {
         let made = |position: &u64| holes.contains(position) && !before.contains(position);
         let kept = (0..=present.position).rev().find(|position| !made(position)).unwrap_or(0);
         // A hole that a look from outside finds may be where this opening made one.
-        let began = disk::inspect(&self.disk.peek()).ok().and_then(|info| Some(info.epochs.last()?.1));
+        let epoch = birth.disk_seed[3] >> 16;
+        let attempts = std::mem::take(&mut self.attempts);
+        let epochs = disk::inspect(&self.disk.peek()).map(|info| info.epochs).unwrap_or_default();
+        let own = epochs.into_iter().filter(|(known, _)| *known == epoch || attempts.contains(known));
+        let began = own.map(|(_, start)| start).min();
         let kept_until = began.map_or(kept, |began| began.min(kept));
         let floors = self.disk.names().into_iter().filter_map(|name| name.strip_suffix(".log")?.parse().ok());
         let floor = floors.min().unwrap_or(0);
@@ -87,8 +91,8 @@ impl World {
             at_ms: now.mono_ms,
             config: birth.config.clone(),
             disk: birth.disk,
-            epoch: birth.disk_seed[3] >> 16,
-            attempts: std::mem::take(&mut self.attempts),
+            epoch,
+            attempts,
             tail: present.position,
             kept_until,
             floor,
