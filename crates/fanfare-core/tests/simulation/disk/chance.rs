@@ -160,6 +160,8 @@ fn play(chance: &mut Chance, world: &mut World) {
     }
     if world.disk.has_stopped() {
         world.lose_power();
+        let fresh = chance.birth();
+        (birth.seed, birth.disk_seed) = (fresh.seed, fresh.disk_seed);
         be_born(chance, world, mood, &mut birth);
     }
     world.touch_disk("all is well", None, |disk| {
