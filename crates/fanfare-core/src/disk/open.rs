@@ -273,8 +273,8 @@ fn read_segments(
     for base in bases {
         let opened = open_segment(disk, manifest.log_id, base, newest == Some(base))?;
         let last = opened.segment.last_position();
-        if newest != Some(base) && last <= floor {
-            // Dropped, but the end came before its files were taken away.
+        if last < floor || last == floor && newest != Some(base) {
+            // Dropped, but the end came before its files were taken away. It is the newest if the real one is lost.
             remove_segment(disk, base);
             continue;
         }
