@@ -293,7 +293,11 @@ pub fn page(case: &Case<'_>, page: &Page, say: &mut impl FnMut(&'static str, Str
     };
     let start = match (&page.from, page.verdict.resume) {
         (_, Resume::Reset) | (From::Live, _) => tail,
-        (From::After(text), _) => reader.resolve(text, page.step).unwrap_or(floor),
+        (From::After(text), _) => {
+            // An epoch that was forgotten leaves the one before without its end.
+            let presented = reader.resolve(text, page.step).or(place(text).map(|place| place.position));
+            presented.unwrap_or(floor)
+        }
         (From::Last(_), _) => got.first().map_or(next, |first| first - 1),
         _ => floor,
     };
