@@ -185,6 +185,7 @@ impl DiskLog {
 /// Records in a segment that a reader may want, above `delta`, in order and once each. `complete` up to the second
 /// value, beyond which there may be more.
 fn candidates(segment: &Segment, sorted_keys: &[Key], delta: Option<u32>, max: usize) -> io::Result<(Vec<Found>, u32)> {
+    let rebuilt = segment.rebuilt();
     let mut complete = u32::MAX;
     let mut all = Vec::new();
     for key in core::iter::once(&EVERYBODY).chain(sorted_keys) {
@@ -193,6 +194,10 @@ fn candidates(segment: &Segment, sorted_keys: &[Key], delta: Option<u32>, max: u
             complete = complete.min(last.delta);
         }
         all.extend(found);
+    }
+    if segment.rebuilt() != rebuilt {
+        // Damaged, which only a later key showed: the holes are among the first.
+        return candidates(segment, sorted_keys, delta, max);
     }
     all.retain(|found| found.delta <= complete);
     all.sort_unstable();

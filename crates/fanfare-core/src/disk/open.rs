@@ -136,10 +136,7 @@ pub fn open(
     let names = disk.list().map_err(failed("list the directory"))?;
     let mut report = OpenReport::default();
     let mut manifest = match Manifest::read(&*disk).map_err(failed("read the manifest"))? {
-        Found::Manifest(manifest) => {
-            manifest.settle(&*disk).map_err(failed("write the manifest"))?;
-            *manifest
-        }
+        Found::Manifest(manifest) => *manifest,
         Found::Version(version) => return Err(OpenError::Version(version)),
         Found::Nothing | Found::Damaged => {
             if names.iter().any(|name| base_of(name, ".log").is_some()) {
@@ -161,6 +158,9 @@ pub fn open(
             }
         }
     };
+    if !report.new {
+        manifest.settle(&*disk).map_err(failed("write the manifest"))?;
+    }
     let mut state = read_segments(&*disk, &names, &mut manifest, &mut report)?;
     let lost_tail = state.last_position < manifest.reached || state.lost_segment;
     if state.segments.is_empty() {
@@ -301,8 +301,8 @@ fn read_segments(
     for base in bases {
         let opened = open_segment(disk, manifest.log_id, base, newest == Some(base))?;
         let last = opened.segment.last_position();
-        if newest != Some(base) && last <= floor {
-            // Dropped, but the end came before its files were taken away.
+        if last < floor || last == floor && newest != Some(base) {
+            // Dropped, but the end came before its files were taken away. It is the newest if the real one is lost.
             remove_segment(disk, base);
             continue;
         }

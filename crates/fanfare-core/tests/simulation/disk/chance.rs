@@ -160,6 +160,8 @@ fn play(chance: &mut Chance, world: &mut World) {
     }
     if world.disk.has_stopped() {
         world.lose_power();
+        let fresh = chance.birth();
+        (birth.seed, birth.disk_seed) = (fresh.seed, fresh.disk_seed);
         be_born(chance, world, mood, &mut birth);
     }
     world.touch_disk("all is well", None, |disk| {
@@ -212,17 +214,18 @@ fn be_born(chance: &mut Chance, world: &mut World, mood: Mood, birth: &mut Birth
             return;
         } else if attempt > 3 {
             world.touch_disk("has room again", None, |disk| disk.leave_room(None, false));
+            // An operator's way out of a directory that is refused; the backup may be no better.
+            if attempt > 5 {
+                world.backup = None;
+            }
             if attempt > 4 {
-                // An operator's way out of a directory that is refused.
                 world.restore();
             }
         }
         let fresh = chance.birth();
         (birth.seed, birth.disk_seed) = (fresh.seed, fresh.disk_seed);
-        if attempt > 12 {
+        if attempt > 20 {
             world.wrong("no way to open the log");
-            world.backup = None;
-            world.restore();
         }
     }
 }

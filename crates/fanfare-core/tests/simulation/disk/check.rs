@@ -212,7 +212,9 @@ fn survivors(case: &Case<'_>, number: usize, model: &mut Model, say: &mut impl F
     let mut of_send: BTreeMap<usize, Vec<Entry>> = BTreeMap::new();
     let end = life.parent.map_or(0, |(parent, upto)| case.models[parent].tail(&record.lives[parent], upto));
     let mut last_send = 0;
-    for kept in life.records.iter().filter(|kept| kept.position > life.floor && !known.contains_key(&kept.position)) {
+    // What retention dropped at once was there for all that.
+    let found = life.aged.iter().chain(life.records.iter().filter(|kept| kept.position > life.floor));
+    for kept in found.filter(|kept| !known.contains_key(&kept.position)) {
         let Some(event) = by_data.get(&kept.data).copied() else {
             say("torn", format!("{kept:.200?} was never published"));
             continue;

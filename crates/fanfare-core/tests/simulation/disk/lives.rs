@@ -44,6 +44,7 @@ impl World {
     /// Opens the log. False if that failed: the world stopped, or the directory was refused.
     pub fn open(&mut self, birth: &Birth) -> bool {
         self.begin(|| format!("open, {:?}, {:?}", birth.config, birth.disk));
+        let mut aged = self.records();
         let before = match self.pre_holes.take() {
             Some(holes) => holes,
             None => self.holes()[0].clone(),
@@ -70,19 +71,29 @@ impl World {
         let [holes, missing] = self.holes();
         // Holes that this opening made, or tries before it.
         let made = |position: &u64| holes.contains(position) && !before.contains(position);
-        let kept_until = (0..=present.position).rev().find(|position| !made(position)).unwrap_or(0);
+        let kept = (0..=present.position).rev().find(|position| !made(position)).unwrap_or(0);
+        // A hole that a look from outside finds may be where this opening made one.
+        let epoch = birth.disk_seed[3] >> 16;
+        let attempts = std::mem::take(&mut self.attempts);
+        let epochs = disk::inspect(&self.disk.peek()).map(|info| info.starts).unwrap_or_default();
+        let own = epochs.into_iter().filter(|start| start.epoch == epoch || attempts.contains(&start.epoch));
+        let began = own.map(|start| start.position).min();
+        let kept_until = began.map_or(kept, |began| began.min(kept));
+        let floor = hub.stats(now).floor;
+        aged.retain(|kept| kept.position <= floor);
         self.record.lives.push(Life {
             parent: self.parent,
             step: self.step(),
             at_ms: now.mono_ms,
             config: birth.config.clone(),
             disk: birth.disk,
-            epoch: birth.disk_seed[3] >> 16,
-            attempts: std::mem::take(&mut self.attempts),
+            epoch,
+            attempts,
             tail: present.position,
             kept_until,
-            floor: hub.stats(now).floor,
+            floor,
             records: self.records(),
+            aged,
             holes: holes.union(&missing).copied().collect(),
             wall_true: self.clock.wall_offset_ms.load(Ordering::Relaxed) == 0,
             end: End::Open,

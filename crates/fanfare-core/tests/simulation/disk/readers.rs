@@ -52,7 +52,8 @@ impl<'a> Reader<'a> {
             .iter()
             .any(|entry| between(entry.position) && self.case.event(entry).to.touches(self.who, self.conn));
         let dropped = until <= floor && touched;
-        let hole = life.holes.iter().any(|hole| between(*hole));
+        // Also one that was dropped meanwhile.
+        let hole = record.lives[..=self.life].iter().flat_map(|life| &life.holes).any(|hole| between(*hole));
         // The manifest's last word on what was dropped may not have fitted.
         let forgotten = until <= life.floor && self.case.faulted(0..=life.step, |fault| fault == Fault::Full);
         if !dropped && !hole && !forgotten {
@@ -101,7 +102,7 @@ fn verdict(
                 let gone = |entry: &&Entry| entry.position > presented && entry.position <= floor.min(life.tail);
                 match verdict.resume {
                     // What memory has beyond the disk's floor is not lost; what was there before this life is.
-                    Resume::Resumed => !reader.visible().iter().any(|entry| gone(entry)) && at(presented),
+                    Resume::Resumed => (damaged || !reader.visible().iter().any(|entry| gone(entry))) && at(presented),
                     Resume::Gap => {
                         reader.gap(presented, floor.max(shown.unwrap_or(floor)), step).is_none()
                             || verdict.cursor.is_empty()
@@ -292,7 +293,11 @@ pub fn page(case: &Case<'_>, page: &Page, say: &mut impl FnMut(&'static str, Str
     };
     let start = match (&page.from, page.verdict.resume) {
         (_, Resume::Reset) | (From::Live, _) => tail,
-        (From::After(text), _) => reader.resolve(text, page.step).unwrap_or(floor),
+        (From::After(text), _) => {
+            // An epoch that was forgotten leaves the one before without its end.
+            let presented = reader.resolve(text, page.step).or(place(text).map(|place| place.position));
+            presented.unwrap_or(floor)
+        }
         (From::Last(_), _) => got.first().map_or(next, |first| first - 1),
         _ => floor,
     };
@@ -311,7 +316,9 @@ pub fn page(case: &Case<'_>, page: &Page, say: &mut impl FnMut(&'static str, Str
     // Where it ends is not shown: at the floor, or at a hole before the first that came.
     let ends = [floor, got.first().map_or(next, |first| first - 1)];
     let false_gap = |text: &Option<String>| text.as_ref().is_some_and(|text| !text.contains("hides"));
-    let wrong: Vec<_> = ends.into_iter().map(|end| reader.gap(start, end, page.step)).collect();
+    // Nor is where the last N begin.
+    let start = if matches!(page.from, From::Last(_)) { floor } else { start };
+    let wrong: Vec<_> = ends.into_iter().map(|end| reader.gap(start, end.max(start), page.step)).collect();
     if page.verdict.resume == Resume::Gap && wrong.iter().all(false_gap) {
         say("false gap", format!("{wrong:?}"));
     }

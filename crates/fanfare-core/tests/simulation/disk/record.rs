@@ -121,6 +121,8 @@ pub struct Life {
     pub floor: u64,
     /// What the segments held, read past the engine's indices.
     pub records: Vec<Kept>,
+    /// What was dropped in the moment it began.
+    pub aged: Vec<Kept>,
     /// Last positions of the holes that the log tells of.
     pub holes: Vec<u64>,
     /// The wall clock was where it had been at the start of the run.
