@@ -6,7 +6,7 @@
 #[path = "support/memory_disk.rs"]
 mod memory_disk;
 
-use fanfare_core::disk::{DiskConfig, DiskSeed, OpenReport, WriterTurn, open, verify};
+use fanfare_core::disk::{DiskConfig, DiskSeed, OpenError, OpenReport, Problem, WriterTurn, open, verify};
 use fanfare_core::{Ending, Event, Hub, HubConfig, Identity, Input, Now, Resume, Seed, Sink, Start, Target, Token};
 use memory_disk::MemoryDisk;
 use std::io::{self, IoSlice};
@@ -47,14 +47,18 @@ struct Running {
 
 /// Starts over a disk; a segment is `records / 64` records long.
 fn start(disk: &MemoryDisk, number: u64, records: u64) -> Running {
+    try_start(disk, number, records).unwrap()
+}
+
+fn try_start(disk: &MemoryDisk, number: u64, records: u64) -> Result<Running, OpenError> {
     let config = DiskConfig { records: Some(records), ..DiskConfig::default() };
     let seed = DiskSeed([1, 2, 3, number << 16]);
-    let opened = open(Arc::new(disk.clone()), config, seed, 100, NOW).unwrap();
+    let opened = open(Arc::new(disk.clone()), config, seed, 100, NOW)?;
     let report = opened.report;
     // Nothing stays in memory but the newest record, so that what is read is read from the disk.
     let config = HubConfig { log_bytes: 1, ..HubConfig::default() };
     let (hub, _, writer) = Hub::on_disk(config, opened, Seed([number; 6]), NOW);
-    Running { hub, writer, report }
+    Ok(Running { hub, writer, report })
 }
 
 impl Running {
@@ -99,4 +103,24 @@ fn an_index_from_before_a_segment_was_written_to_again_is_not_believed() {
     let mut problems = Vec::new();
     verify(&disk, |problem| problems.push(problem)).unwrap();
     assert_eq!(problems, []);
+}
+
+/// What was written next got positions below the floor, and was served to nobody who had to read it from the disk.
+#[test]
+fn segments_from_before_the_manifest_are_refused() {
+    let disk = MemoryDisk::default();
+    let mut first = start(&disk, 1, 2);
+    (1..=3).for_each(|n| first.publish(&n.to_string()));
+    let earlier = disk.files();
+    (0..10).for_each(|n| first.publish(&n.to_string()));
+    drop(first);
+    let mut files = disk.files();
+    files.retain(|name, _| name.starts_with("manifest"));
+    files.extend(earlier.into_iter().filter(|(name, _)| !name.starts_with("manifest")));
+    let disk = MemoryDisk::with(files.clone());
+    assert!(matches!(try_start(&disk, 2, 2), Err(OpenError::Damaged(text)) if text.contains("ends at position 3")));
+    assert_eq!(disk.files(), files, "a refusal changes nothing");
+    let mut problems = Vec::new();
+    verify(&disk, |problem| problems.push(problem)).unwrap();
+    assert!(matches!(problems.as_slice(), [Problem::Old { until: 3, .. }]), "{problems:?}");
 }

@@ -267,14 +267,23 @@ fn read_segments(
         damaged_tail: false,
         epoch_start: floor,
     };
+    let mut dropped = Vec::new();
     let newest = bases.last().copied();
     for base in bases {
         let opened = open_segment(disk, manifest.log_id, base, newest == Some(base))?;
         let last = opened.segment.last_position();
         if newest != Some(base) && last <= floor {
             // Dropped, but the end came before its files were taken away.
-            remove_segment(disk, base);
+            dropped.push(base);
             continue;
+        }
+        if last < floor {
+            // The newest is never dropped. What is written next would be below the floor, where nobody looks.
+            return Err(OpenError::Damaged(format!(
+                "{} is the newest segment and ends at position {last}, and the manifest is from a later time, when \
+                 everything up to {floor} was dropped",
+                log_name(base)
+            )));
         }
         if base < state.last_position && !state.segments.is_empty() {
             return Err(OpenError::Damaged(format!(
@@ -301,6 +310,9 @@ fn read_segments(
         state.last_group = state.last_group.max(group);
         state.last_position = last.max(base);
         state.segments.push(Arc::new(segment));
+    }
+    for base in dropped {
+        remove_segment(disk, base);
     }
     state.epoch_start = state.last_position;
     Ok(state)
