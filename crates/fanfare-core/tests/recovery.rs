@@ -1,4 +1,4 @@
-//! What a start makes of files that are not as they were left. Each test is a case that once went wrong.
+//! The log on disk where it once went wrong: over files that are not as they were left, and beside the log in memory.
 
 #![allow(clippy::unwrap_used, reason = "a test: a failure shall be loud")]
 #![allow(unreachable_pub, dead_code, reason = "modules of several tests")]
@@ -7,7 +7,9 @@
 mod memory_disk;
 
 use fanfare_core::disk::{DiskConfig, DiskSeed, OpenError, OpenReport, Problem, WriterTurn, open, verify};
-use fanfare_core::{Ending, Event, Hub, HubConfig, Identity, Input, Now, Resume, Seed, Sink, Start, Target, Token};
+use fanfare_core::{
+    Ending, Event, Hub, HubConfig, Identity, Input, Name, Now, Resume, Seed, Sink, Start, Target, Token,
+};
 use memory_disk::MemoryDisk;
 use std::io::{self, IoSlice};
 use std::sync::Arc;
@@ -51,26 +53,37 @@ fn start(disk: &MemoryDisk, number: u64, records: u64) -> Running {
 }
 
 fn try_start(disk: &MemoryDisk, number: u64, records: u64) -> Result<Running, OpenError> {
+    // Nothing stays in memory but the newest record, so that what is read is read from the disk.
+    start_with(disk, number, records, HubConfig { log_bytes: 1, ..HubConfig::default() })
+}
+
+fn start_with(disk: &MemoryDisk, number: u64, records: u64, hub_config: HubConfig) -> Result<Running, OpenError> {
     let config = DiskConfig { records: Some(records), ..DiskConfig::default() };
     let seed = DiskSeed([1, 2, 3, number << 16]);
     let opened = open(Arc::new(disk.clone()), config, seed, 100, NOW)?;
     let report = opened.report;
-    // Nothing stays in memory but the newest record, so that what is read is read from the disk.
-    let config = HubConfig { log_bytes: 1, ..HubConfig::default() };
-    let (hub, _, writer) = Hub::on_disk(config, opened, Seed([number; 6]), NOW);
+    let (hub, _, writer) = Hub::on_disk(hub_config, opened, Seed([number; 6]), NOW);
     Ok(Running { hub, writer, report })
 }
 
 impl Running {
     fn publish(&mut self, data: &str) {
-        let draft = self.hub.draft(&Event::new("e", data).unwrap(), &Target::All);
+        self.publish_to(&Target::All, data);
+    }
+
+    fn publish_to(&mut self, target: &Target, data: &str) {
+        let draft = self.hub.draft(&Event::new("e", data).unwrap(), target);
         self.hub.publish(vec![draft], None, NOW, Box::new(|answer| drop(answer.unwrap())));
         while self.writer.turn(&self.hub, NOW) == WriterTurn::Busy {}
     }
 
     /// The data of everything there is, and the verdict.
     fn read(&self) -> (Vec<String>, Resume) {
-        let history = self.hub.history(&Identity::anonymous(), Start::Earliest, false, 1_000, 1 << 20, NOW);
+        self.read_as(&Identity::anonymous(), Start::Earliest)
+    }
+
+    fn read_as(&self, identity: &Identity, start: Start) -> (Vec<String>, Resume) {
+        let history = self.hub.history(identity, start, false, 1_000, 1 << 20, NOW);
         let mut events = Vec::new();
         let mut parser = fanfare_core::Parser::new(1 << 20);
         history.frames.iter().for_each(|frame| parser.feed(frame, &mut events).unwrap());
@@ -123,4 +136,24 @@ fn segments_from_before_the_manifest_are_refused() {
     let mut problems = Vec::new();
     verify(&disk, |problem| problems.push(problem)).unwrap();
     assert!(matches!(problems.as_slice(), [Problem::Old { until: 3, .. }]), "{problems:?}");
+}
+
+/// The records told of a hole only after the index had been asked where holes are.
+#[test]
+fn a_hole_found_by_the_key_that_finds_a_damaged_index_is_told() {
+    let ada = Name::new("ada").unwrap();
+    let disk = MemoryDisk::default();
+    let mut first = start(&disk, 1, 64);
+    first.publish_to(&Target::User(ada.clone()), "for ada");
+    first.publish("2");
+    assert!(first.hub.seal().unwrap());
+    drop(first);
+    let mut files = disk.files();
+    let index = files.get_mut("00000000000000000000.idx").unwrap();
+    *index.last_mut().unwrap() ^= 1;
+    let segment = files.get_mut("00000000000000000000.log").unwrap();
+    segment[64 + 60] ^= 1;
+    let second = start(&MemoryDisk::with(files), 2, 64);
+    let reader = Identity::anonymous().with_user(ada);
+    assert_eq!(second.read_as(&reader, Start::Earliest), (vec!["2".to_owned()], Resume::Gap));
 }
