@@ -157,3 +157,15 @@ fn a_hole_found_by_the_key_that_finds_a_damaged_index_is_told() {
     let reader = Identity::anonymous().with_user(ada);
     assert_eq!(second.read_as(&reader, Start::Earliest), (vec!["2".to_owned()], Resume::Gap));
 }
+
+/// A connection that came back began where the disk does, without what the memory had in front of it.
+#[test]
+fn memory_that_reaches_further_back_than_the_disk_is_read() {
+    let mut running = start_with(&MemoryDisk::default(), 1, 2, HubConfig::default()).unwrap();
+    let before = running.hub.cursor();
+    (1..=10).for_each(|n| running.publish(&n.to_string()));
+    let all: Vec<String> = (1..=10).map(|n| n.to_string()).collect();
+    let resumed = running.read_as(&Identity::anonymous(), Start::After(Some(before)));
+    assert_eq!(resumed, (all.clone(), Resume::Resumed));
+    assert_eq!(running.read(), (all, Resume::Resumed));
+}
