@@ -1,4 +1,4 @@
-//! What a start makes of files that are not as they were left. Each test is a case that once went wrong.
+//! The log on disk where it once went wrong: over files that are not as they were left, and beside the log in memory.
 
 #![allow(clippy::unwrap_used, reason = "a test: a failure shall be loud")]
 #![allow(unreachable_pub, dead_code, reason = "modules of several tests")]
@@ -7,7 +7,9 @@
 mod memory_disk;
 
 use fanfare_core::disk::{DiskConfig, DiskSeed, OpenReport, Problem, WriterTurn, open, verify};
-use fanfare_core::{Ending, Event, Hub, HubConfig, Identity, Input, Now, Resume, Seed, Sink, Start, Target, Token};
+use fanfare_core::{
+    Ending, Event, Hub, HubConfig, Identity, Input, Name, Now, Resume, Seed, Sink, Start, Target, Token,
+};
 use memory_disk::MemoryDisk;
 use std::io::{self, IoSlice};
 use std::sync::Arc;
@@ -47,29 +49,39 @@ struct Running {
 
 /// Starts over a disk; a segment is `records / 64` records long.
 fn start(disk: &MemoryDisk, number: u64, records: u64) -> Running {
+    // Nothing stays in memory but the newest record, so that what is read is read from the disk.
+    start_with(disk, number, records, HubConfig { log_bytes: 1, ..HubConfig::default() })
+}
+
+fn start_with(disk: &MemoryDisk, number: u64, records: u64, hub_config: HubConfig) -> Running {
     let config = DiskConfig { records: Some(records), ..DiskConfig::default() };
     let seed = DiskSeed([1, 2, 3, number << 16]);
     let opened = open(Arc::new(disk.clone()), config, seed, 100, NOW).unwrap();
     let report = opened.report;
-    // Nothing stays in memory but the newest record, so that what is read is read from the disk.
-    let config = HubConfig { log_bytes: 1, ..HubConfig::default() };
-    let (hub, _, writer) = Hub::on_disk(config, opened, Seed([number; 6]), NOW);
+    let (hub, _, writer) = Hub::on_disk(hub_config, opened, Seed([number; 6]), NOW);
     Running { hub, writer, report }
 }
 
 impl Running {
     fn publish(&mut self, data: &str) {
-        let draft = self.hub.draft(&Event::new("e", data).unwrap(), &Target::All);
+        self.publish_to(&Target::All, data);
+    }
+
+    fn publish_to(&mut self, target: &Target, data: &str) {
+        let draft = self.hub.draft(&Event::new("e", data).unwrap(), target);
         self.hub.publish(vec![draft], None, NOW, Box::new(|answer| drop(answer.unwrap())));
         while self.writer.turn(&self.hub, NOW) == WriterTurn::Busy {}
     }
 
     /// The data of everything there is, `gap` where something is missing.
     fn read(&self) -> Vec<String> {
+        self.read_as(&Identity::anonymous(), Start::Earliest)
+    }
+
+    fn read_as(&self, identity: &Identity, mut start: Start) -> Vec<String> {
         let mut all = Vec::new();
-        let mut start = Start::Earliest;
         loop {
-            let history = self.hub.history(&Identity::anonymous(), start, false, 1_000, 1 << 20, NOW);
+            let history = self.hub.history(identity, start, false, 1_000, 1 << 20, NOW);
             if history.resume == Resume::Gap {
                 all.push("gap".to_owned());
             }
@@ -110,4 +122,60 @@ fn an_index_from_before_a_segment_was_written_to_again_is_not_believed() {
     let mut problems = Vec::new();
     verify(&disk, |problem| problems.push(problem)).unwrap();
     assert!(matches!(&problems[..], [Problem::Hole { until: 5, .. }]), "{problems:?}");
+}
+
+/// What was written next got positions below the floor, and was served to nobody who had to read it from the disk.
+#[test]
+fn segments_from_before_the_manifest_are_dropped_ones() {
+    let disk = MemoryDisk::default();
+    let mut first = start(&disk, 1, 2);
+    (1..=3).for_each(|n| first.publish(&n.to_string()));
+    let earlier = disk.files();
+    for n in 0..10 {
+        first.publish(&n.to_string());
+        first.hub.maintain(NOW).unwrap();
+    }
+    drop(first);
+    let mut files = disk.files();
+    files.retain(|name, _| name.starts_with("manifest"));
+    files.extend(earlier.into_iter().filter(|(name, _)| !name.starts_with("manifest")));
+    let disk = MemoryDisk::with(files);
+    let mut problems = Vec::new();
+    verify(&disk, |problem| problems.push(problem)).unwrap();
+    assert!(problems.iter().any(|problem| matches!(problem, Problem::Old { until: 3, .. })), "{problems:?}");
+    let mut second = start(&disk, 2, 64);
+    second.publish("new");
+    assert_eq!(second.read(), ["gap", "new"]);
+}
+
+/// The records told of a hole only after the index had been asked where holes are.
+#[test]
+fn a_hole_found_by_the_key_that_finds_a_damaged_index_is_told() {
+    let ada = Name::new("ada").unwrap();
+    let disk = MemoryDisk::default();
+    let mut first = start(&disk, 1, 64);
+    first.publish_to(&Target::User(ada.clone()), "for ada");
+    first.publish("2");
+    assert!(first.hub.maintain(NOW).unwrap());
+    drop(first);
+    let mut files = disk.files();
+    let index = files.get_mut("00000000000000000000.idx").unwrap();
+    *index.last_mut().unwrap() ^= 1;
+    let segment = files.get_mut("00000000000000000000.log").unwrap();
+    segment[64 + 60] ^= 1;
+    let second = start(&MemoryDisk::with(files), 2, 64);
+    let reader = Identity::anonymous().with_user(ada);
+    assert_eq!(second.read_as(&reader, Start::Earliest), ["gap", "2"]);
+}
+
+/// A connection that came back began where the disk does, without what the memory had in front of it.
+#[test]
+fn memory_that_reaches_further_back_than_the_disk_is_read() {
+    let mut running = start_with(&MemoryDisk::default(), 1, 2, HubConfig::default());
+    let before = running.hub.cursor();
+    (1..=10).for_each(|n| running.publish(&n.to_string()));
+    let all: Vec<String> = (1..=10).map(|n| n.to_string()).collect();
+    let resumed = running.read_as(&Identity::anonymous(), Start::After(Some(before)));
+    assert_eq!(resumed, all);
+    assert_eq!(running.read(), all);
 }

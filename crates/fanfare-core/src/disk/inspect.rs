@@ -107,6 +107,11 @@ fn look(disk: &dyn Disk, thorough: bool, problem: &mut dyn FnMut(Problem)) -> Re
         }
         let Some(segment) = look_at(disk, *log_id, base, next.is_none(), thorough, problem)? else { continue };
         let name = segment.name.clone();
+        if next.is_none() && segment.last_position < manifest.dropped.floor {
+            problem(Problem::Old { name, until: segment.last_position, floor: manifest.dropped.floor });
+            info.segments.push(segment);
+            return Ok(info);
+        }
         if base < reached && !info.segments.is_empty() {
             problem(Problem::Overlap { name, base, until: reached });
         } else if base > reached {

@@ -188,7 +188,9 @@ fn candidates(segment: &Segment, sorted_keys: &[Key], delta: Option<u32>, max: u
     let rebuilt = segment.rebuilt();
     let mut complete = u32::MAX;
     let mut all = Vec::new();
-    for key in core::iter::once(&EVERYBODY).chain(sorted_keys) {
+    // Holes are found under the last one: whichever key it is whose page turns out to be damaged, those that the
+    // records then show are seen.
+    for key in sorted_keys.iter().chain([&EVERYBODY]) {
         let found = segment.above(*key, delta, max)?;
         if let Some(last) = found.last().filter(|_| found.len() >= max) {
             complete = complete.min(last.delta);

@@ -295,6 +295,7 @@ fn read_segments(
         lost_segment: false,
         epoch_start: floor,
     };
+    let mut dropped = Vec::new();
     let newest = bases.last().copied();
     // A segment gets its index once there is another behind it.
     state.lost_segment = newest.is_some_and(|base| names.contains(&index_name(base)));
@@ -303,7 +304,7 @@ fn read_segments(
         let last = opened.segment.last_position();
         if last < floor || last == floor && newest != Some(base) {
             // Dropped, but the end came before its files were taken away. It is the newest if the real one is lost.
-            remove_segment(disk, base);
+            dropped.push(base);
             continue;
         }
         if base < state.last_position && !state.segments.is_empty() {
@@ -338,6 +339,9 @@ fn read_segments(
         state.last_group = state.last_group.max(group);
         state.last_position = last.max(base);
         state.segments.push(Arc::new(segment));
+    }
+    for base in dropped {
+        remove_segment(disk, base);
     }
     state.epoch_start = state.last_position;
     Ok(state)

@@ -64,6 +64,16 @@ pub enum Problem {
         /// The last.
         until: u64,
     },
+    /// The manifest is from a later time than the segments.
+    #[error("it is the newest and ends at position {until}, and the manifest says that all up to {floor} was dropped")]
+    Old {
+        /// The newest segment.
+        name: String,
+        /// Where it ends.
+        until: u64,
+        /// What the manifest says.
+        floor: u64,
+    },
     /// Two segments have the same positions.
     #[error("it begins behind position {base}, and the segment in front of it goes to {until}")]
     Overlap {
@@ -96,6 +106,7 @@ impl Problem {
             | Self::Manifest { name }
             | Self::Misfit { name }
             | Self::Missing { name, .. }
+            | Self::Old { name, .. }
             | Self::Overlap { name, .. }
             | Self::Tail { name, .. } => name,
         }
@@ -116,6 +127,9 @@ impl Problem {
             Self::Index { .. } => "readers notice nothing: it is made anew from the records",
             Self::Manifest { .. } => {
                 "the other one counts: if this was the newer, ids of the last start are answered with a reset"
+            }
+            Self::Old { .. } => {
+                "the next start takes it for dropped and removes it: if it was restored, put the manifests of its time with it"
             }
             Self::Misfit { .. } => {
                 "readers may miss events: stop the server and remove this file, and it is made anew from the records"

@@ -221,7 +221,8 @@ impl<S> Hub<S> {
     /// The verdict on a start, the position shown in `connected`, and the position to read from.
     pub(super) fn resolve(&self, log: &Log, keys: &[Key], start: Start) -> (Resume, u64, u64) {
         let disk = self.inner.disk.as_ref().map(|disk| &disk.log);
-        let floor = disk.map_or_else(|| log.floor(), |disk| disk.floor());
+        // Either may reach further back: the disk's bounds may be the smaller ones.
+        let floor = disk.map_or_else(|| log.floor(), |disk| disk.floor().min(log.floor()));
         let resumed = |position: u64| (Resume::Resumed, position, position);
         match start {
             Start::Live => (Resume::Live, log.tail(), log.tail()),
