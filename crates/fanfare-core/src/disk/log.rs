@@ -108,6 +108,10 @@ impl DiskLog {
         let mut sorted_keys: Vec<Key> = keys.iter().copied().chain(client).collect();
         sorted_keys.sort_unstable();
         chunk.reached = chunk.reached.max(view.dropped.floor);
+        if chunk.reached >= limit.upto {
+            // Retention went on beyond what the reader's shard has heard of.
+            return chunk;
+        }
         let first = view.segments.partition_point(|segment| segment.last_position() <= chunk.reached);
         for segment in &view.segments[first..] {
             if !chunk.read_segment(segment, &sorted_keys, limit) {
