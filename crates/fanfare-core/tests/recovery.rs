@@ -205,3 +205,22 @@ fn a_gap_beyond_what_a_shard_has_heard_of_is_not_followed_by_what_is_in_it() {
     assert!(places.is_sorted() && places.last() == Some(&100), "{places:?}");
     assert!(events.iter().any(|event| event.event == "$gap"));
 }
+
+/// The damage was looked for at the end of the newest file, which a start takes away.
+#[test]
+fn a_damaged_end_in_front_of_a_segment_that_was_not_made_is_told() {
+    let disk = MemoryDisk::default();
+    let mut first = start(&disk, 1, 128);
+    (1..=3).for_each(|n| first.publish(&n.to_string()));
+    drop(first);
+    let mut files = disk.files();
+    files.get_mut("00000000000000000002.log").unwrap().truncate(20);
+    let segment = files.get_mut("00000000000000000000.log").unwrap();
+    let end = segment.len();
+    segment[end - 20] ^= 1;
+    let disk = MemoryDisk::with(files);
+    let mut problems = Vec::new();
+    verify(&disk, |problem| problems.push(problem)).unwrap();
+    assert!(matches!(problems.as_slice(), [Problem::Tail { .. }]), "{problems:?}");
+    assert_eq!(start(&disk, 2, 128).report.holes, 1);
+}
