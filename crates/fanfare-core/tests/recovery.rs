@@ -8,21 +8,25 @@ mod memory_disk;
 
 use fanfare_core::disk::{DiskConfig, DiskSeed, OpenReport, Problem, WriterTurn, open, verify};
 use fanfare_core::{
-    Ending, Event, Hub, HubConfig, Identity, Input, Name, Now, Resume, Seed, Sink, Start, Target, Token,
+    ConnectionOptions, Cursor, Ending, Event, Hub, HubConfig, Identity, Input, Name, Now, Resume, Seed, Shard, Sink,
+    Start, Target, Token,
 };
 use memory_disk::MemoryDisk;
 use std::io::{self, IoSlice};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
-/// Nobody is connected here.
-struct NoSink;
+/// Takes everything.
+#[derive(Default, Clone)]
+struct Tap(Arc<Mutex<Vec<u8>>>);
 
-impl Sink for NoSink {
+impl Sink for Tap {
     fn attach(&mut self, _: Token) -> io::Result<()> {
         Ok(())
     }
 
     fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        let mut taken = self.0.lock().unwrap();
+        slices.iter().for_each(|slice| taken.extend_from_slice(slice));
         Ok(slices.iter().map(|slice| slice.len()).sum())
     }
 
@@ -42,7 +46,8 @@ impl Sink for NoSink {
 const NOW: Now = Now { mono_ms: 0, wall_ms: 1_700_000_000_000 };
 
 struct Running {
-    hub: Hub<NoSink>,
+    hub: Hub<Tap>,
+    shards: Vec<Shard<Tap>>,
     writer: fanfare_core::disk::DiskWriter,
     report: OpenReport,
 }
@@ -58,8 +63,8 @@ fn start_with(disk: &MemoryDisk, number: u64, records: u64, hub_config: HubConfi
     let seed = DiskSeed([1, 2, 3, number << 16]);
     let opened = open(Arc::new(disk.clone()), config, seed, 100, NOW).unwrap();
     let report = opened.report;
-    let (hub, _, writer) = Hub::on_disk(hub_config, opened, Seed([number; 6]), NOW);
-    Running { hub, writer, report }
+    let (hub, shards, writer) = Hub::on_disk(hub_config, opened, Seed([number; 6]), NOW);
+    Running { hub, shards, writer, report }
 }
 
 impl Running {
@@ -178,4 +183,55 @@ fn memory_that_reaches_further_back_than_the_disk_is_read() {
     let resumed = running.read_as(&Identity::anonymous(), Start::After(Some(before)));
     assert_eq!(resumed, all);
     assert_eq!(running.read(), all);
+}
+
+/// The chunk that was read told a gap up to where retention was, and said that it reached less far.
+#[test]
+fn a_gap_beyond_what_a_shard_has_heard_of_is_not_followed_by_what_is_in_it() {
+    let disk = MemoryDisk::default();
+    let mut first = start(&disk, 1, 64);
+    (1..=15).for_each(|n| first.publish(&n.to_string()));
+    let middle = Cursor { position: 10, ..first.hub.cursor() };
+    drop(first);
+    // The memory has what comes from here on.
+    let mut running = start_with(&disk, 2, 64, HubConfig::default());
+    (16..=20).for_each(|n| running.publish(&n.to_string()));
+    running.shards[0].turn(NOW);
+    let anonymous = Identity::anonymous();
+    let start = Start::After(Some(middle));
+    let registration = running.hub.register(&anonymous, start, ConnectionOptions::default(), NOW).unwrap();
+    let tap = Tap::default();
+    running.hub.attach(registration.token(), tap.clone(), registration.connected_frame("{}"));
+    // The shard asks for what it knows of; before that is read, all of it is dropped and more.
+    running.shards[0].turn(NOW);
+    (21..=100).for_each(|n| running.publish(&n.to_string()));
+    running.hub.maintain(NOW).unwrap();
+    for _ in 0..20 {
+        while running.hub.read_cold() {}
+        running.shards[0].turn(NOW);
+    }
+    let mut events = Vec::new();
+    fanfare_core::Parser::new(1 << 20).feed(&tap.0.lock().unwrap(), &mut events).unwrap();
+    let places: Vec<u64> = events.iter().map(|event| Cursor::parse(&event.last_event_id).unwrap().position).collect();
+    assert!(places.is_sorted() && places.last() == Some(&100), "{places:?}");
+    assert!(events.iter().any(|event| event.event == "$gap"));
+}
+
+/// The damage was looked for at the end of the newest file, which a start takes away.
+#[test]
+fn a_damaged_end_in_front_of_a_segment_that_was_not_made_is_told() {
+    let disk = MemoryDisk::default();
+    let mut first = start(&disk, 1, 128);
+    (1..=3).for_each(|n| first.publish(&n.to_string()));
+    drop(first);
+    let mut files = disk.files();
+    files.get_mut("00000000000000000002.log").unwrap().truncate(20);
+    let segment = files.get_mut("00000000000000000000.log").unwrap();
+    let end = segment.len();
+    segment[end - 20] ^= 1;
+    let disk = MemoryDisk::with(files);
+    let mut problems = Vec::new();
+    verify(&disk, |problem| problems.push(problem)).unwrap();
+    assert!(matches!(problems.as_slice(), [Problem::Tail { .. }]), "{problems:?}");
+    assert_eq!(start(&disk, 2, 128).report.holes, 1);
 }

@@ -9,7 +9,7 @@ use super::format::{BadHead, SEGMENT_HEAD, read_segment_head, salt};
 use super::index::{EVERYBODY, IndexError, OpenIndex, SealedIndex};
 use super::log::INDEX_TMP;
 use super::manifest::{self, Found, Manifest};
-use super::open::{HARMLESS, OpenError, failed};
+use super::open::{HARMLESS, OpenError, failed, is_empty};
 use super::problem::Problem;
 use super::scan::{SEGMENT_MAX, Tail, scan_bytes};
 use super::segment::{base_of, index_name, log_name};
@@ -163,8 +163,6 @@ fn look_at(
                     return Ok(None);
                 }
                 Err(BadHead::Version(version)) => return Err(OpenError::Version(version)),
-                // It is being made, or never was made to the end.
-                Err(BadHead::Damaged) if newest && bytes.len() <= SEGMENT_HEAD => return Ok(None),
                 Err(BadHead::Damaged) => problem(Problem::Head { name: name.clone() }),
             }
             let scan = scan_bytes(&bytes, salt(log_id, base), base, newest);
@@ -242,7 +240,15 @@ impl Files {
             let mut others: Vec<String> = names.into_iter().filter(|name| !is_ours(name)).collect();
             others.sort_unstable();
             return match found {
-                Found::Manifest(manifest) => Ok(Self { manifest: *manifest, bases, others }),
+                Found::Manifest(manifest) => {
+                    // What is being made, or never was to its end, makes the one before the newest.
+                    if let Some(newest) = bases.last()
+                        && is_being_made(disk, *newest)?
+                    {
+                        bases.pop();
+                    }
+                    Ok(Self { manifest: *manifest, bases, others })
+                }
                 Found::Version(version) => Err(OpenError::Version(version)),
                 _ if attempts_left > 0 => continue,
                 Found::Damaged => Err(OpenError::Damaged("neither of the two manifest files can be read".into())),
@@ -250,6 +256,13 @@ impl Files {
                 Found::Nothing => Err(OpenError::Damaged("there are segments, and no manifest".into())),
             };
         }
+    }
+}
+
+fn is_being_made(disk: &dyn Disk, base: u64) -> Result<bool, OpenError> {
+    match is_empty(disk, base) {
+        Err(OpenError::Io { error, .. }) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        other => other,
     }
 }
 

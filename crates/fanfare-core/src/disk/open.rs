@@ -5,7 +5,7 @@
 
 use super::answers::KeptAnswer;
 use super::config::DiskConfig;
-use super::files::{Disk, DiskFile, read_full};
+use super::files::{Disk, DiskFile, read_all, read_full};
 use super::format::{BadHead, Commit, Kind, Place, SEGMENT_HEAD, put_commit, put_record, read_segment_head};
 use super::index::{Entry, IndexError, SealedIndex};
 use super::log::{DiskLog, INDEX_TMP, View};
@@ -347,17 +347,21 @@ fn read_segments(
     Ok(state)
 }
 
-/// True if a segment's file has nothing behind its head.
-fn is_empty(disk: &dyn Disk, base: u64) -> Result<bool, OpenError> {
+/// True if a segment was not made to its end: it has no sound head, and nothing behind it.
+pub(super) fn is_empty(disk: &dyn Disk, base: u64) -> Result<bool, OpenError> {
     let what = || failed(format!("read {}", log_name(base)));
     let file = disk.open(&log_name(base)).map_err(what())?;
-    let bytes = super::files::read_all(&*file, super::scan::SEGMENT_MAX).map_err(what())?;
-    let head = read_segment_head(&bytes);
-    if let Err(BadHead::Version(version)) = head {
-        return Err(OpenError::Version(version));
+    let mut head = [0; SEGMENT_HEAD];
+    let filled = read_full(&*file, &mut head, 0).map_err(what())?;
+    match read_segment_head(&head[..filled]) {
+        Err(BadHead::Version(version)) => Err(OpenError::Version(version)),
+        // With a sound head it is a segment like any other, and stays.
+        Ok(_) => Ok(false),
+        Err(BadHead::Damaged) => {
+            let bytes = read_all(&*file, super::scan::SEGMENT_MAX).map_err(what())?;
+            Ok(bytes.iter().skip(SEGMENT_HEAD).all(|byte| *byte == 0))
+        }
     }
-    // With a sound head it is a segment like any other, and stays.
-    Ok(head.is_err() && bytes.iter().skip(SEGMENT_HEAD).all(|byte| *byte == 0))
 }
 
 struct Opened {
