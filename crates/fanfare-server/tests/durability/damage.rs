@@ -4,7 +4,7 @@
 use crate::chance::{Chance, seed};
 use crate::checker::{From, Item, Losses, Outcome, Run, To, Verdict};
 use crate::load::{Publisher, readers};
-use crate::places::Dir;
+use crate::places::{Dir, written};
 use crate::record::{Listener, assert_sound, event, publish_ok, read_history};
 use crate::support::{Server, fanfare};
 use crate::wire::Client;
@@ -178,12 +178,6 @@ fn bits_that_flip_under_a_running_server_are_told_and_never_served() {
         read_all(&mut run, log, &server, &mut chance);
         assert_sound(&run, &format!("run {number}, FANFARE_SEED={seed}, {flipped}"));
     }
-}
-
-/// Up to where a file was written; behind it are zeroes.
-fn written(path: &Path) -> usize {
-    let bytes = std::fs::read(path).expect("a file");
-    bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1)
 }
 
 #[test]

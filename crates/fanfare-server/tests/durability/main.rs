@@ -5,6 +5,7 @@
 
 #![expect(clippy::expect_used, reason = "a test fails by panicking")]
 
+mod backup;
 mod chance;
 mod checker;
 mod crowd;

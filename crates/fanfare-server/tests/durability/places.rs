@@ -30,7 +30,11 @@ impl Dir {
         std::fs::create_dir(&dir.0).expect("a directory");
         for entry in std::fs::read_dir(from).expect("a directory") {
             let entry = entry.expect("an entry");
-            std::fs::copy(entry.path(), dir.0.join(entry.file_name())).expect("a copy");
+            match std::fs::copy(entry.path(), dir.0.join(entry.file_name())) {
+                // A server that runs has renamed or dropped it.
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                copied => _ = copied.expect("a copy"),
+            }
         }
         dir
     }
@@ -69,6 +73,12 @@ pub(crate) fn names(path: &Path) -> Vec<String> {
         entries.map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned()).collect();
     names.sort_unstable();
     names
+}
+
+/// Up to where a file was written; behind it are zeroes.
+pub(crate) fn written(path: &Path) -> usize {
+    let bytes = std::fs::read(path).expect("a file");
+    bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1)
 }
 
 impl Drop for Dir {

@@ -23,7 +23,7 @@ fn reads_that_fail_are_told_and_harm_nobody_else() {
         let mut client = Client::new(server.address);
         let mut ids = Vec::new();
         for round in 0..30 {
-            let to = |n: usize| if n % 2 == 0 { To::All } else { To::User("ada".into()) };
+            let to = |n: usize| if n.is_multiple_of(2) { To::All } else { To::User("ada".into()) };
             let batch = (0..10).map(|n| large(&format!("{round}-{n}"), to(n), 2_000)).collect();
             ids.extend(publish_ok(&mut run, 1, &mut client, batch));
         }

@@ -1,7 +1,7 @@
 //! Syncs that fail, and syncs that take long, through `strace`, which answers in the kernel's place.
 
 use crate::checker::{From, Outcome, Run, To};
-use crate::places::Dir;
+use crate::places::{Dir, written};
 use crate::record::{Listener, assert_sound, event, outcome, publish, publish_ok, read_history, user};
 use crate::support::{Server, fanfare_under, wait};
 use crate::wire::{Client, Stream};
@@ -221,9 +221,11 @@ fn a_stop_waits_for_the_sync_of_what_it_answers() {
     let mut server = Server::spawn(traced(&inject, &["--data-dir", dir.text(), "--drain", "100ms"]));
     let address = server.address;
     let mut run = Run::default();
-    for number in 0..STARTED + 1 {
+    for number in 0..=STARTED {
         publish_ok(&mut run, 1, &mut Client::new(address), vec![event(&format!("before-{number}"), To::All)]);
     }
+    let segment = dir.path().join("00000000000000000000.log");
+    let before = written(&segment);
     let under_way: Vec<Run> = std::thread::scope(|scope| {
         let publish = |number: usize| {
             let mut run = Run::default();
@@ -231,8 +233,10 @@ fn a_stop_waits_for_the_sync_of_what_it_answers() {
             run
         };
         let publishers: Vec<_> = (0..4).map(|number| scope.spawn(move || publish(number))).collect();
-        // Until one waits for its sync, others may wait behind it.
-        std::thread::sleep(Duration::from_millis(200));
+        // One is written, and waits for its sync; others may wait behind it.
+        while written(&segment) == before {
+            std::thread::sleep(Duration::from_millis(1));
+        }
         server.signal("TERM");
         assert_eq!(server.wait().code(), Some(0));
         publishers.into_iter().map(|publisher| publisher.join().unwrap()).collect()
