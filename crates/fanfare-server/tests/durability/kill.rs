@@ -165,7 +165,9 @@ fn killed_under_load_while_the_disk_is_full() {
         let arguments = ["--data-dir", log.to_str().expect("text"), "--disk-size", "10MiB", "--history-size", "64KiB"];
         let mut publishers: Vec<_> =
             (0..PUBLISHERS).map(|number| Publisher::new(format!("p{number}"), chance.fork(), 20_000)).collect();
-        publishers.iter_mut().for_each(|publisher| publisher.may_be_full = true);
+        for publisher in &mut publishers {
+            publisher.may_be_full = true;
+        }
         let mut subscribers: Vec<_> = readers().into_iter().map(|who| Subscriber::new(who, chance.fork())).collect();
         let mut run = Run::default();
         for life in 1..=LIVES {
