@@ -1,6 +1,6 @@
 //! Many who come back at once, and what is large: all of it is read from disk.
 
-use crate::checker::{From, Losses, Run, To, Verdict, Who};
+use crate::checker::{From, Item, Losses, Run, To, Verdict, Who};
 use crate::places::Dir;
 use crate::record::{Listener, assert_sound, event, large, publish_ok, read_history, user};
 use crate::support::{PATIENCE, Server};
@@ -53,6 +53,37 @@ fn a_crowd_that_comes_back_gets_everything_while_more_comes() {
     });
     run.readings.extend(readings);
     assert_sound(&run, "a crowd");
+}
+
+#[test]
+fn a_reader_that_stalls_until_retention_has_passed_it_is_told() {
+    let dir = Dir::new("stalled");
+    let arguments = ["--data-dir", dir.text(), "--disk-size", "1MiB", "--history-size", "64KiB"];
+    let mut run = Run { losses: Losses::Dropped, ..Run::default() };
+    let server = Server::start(&arguments);
+    let mut client = Client::new(server.address);
+    let mut stalled: Vec<Listener> = [user("ada"), user("bob")]
+        .iter()
+        .map(|who| Listener::open(server.address, 1, who, From::Now).expect("a stream"))
+        .collect();
+    // Far more than sockets and history hold together; all but the last of it for ada alone.
+    for round in 0..150 {
+        let events = (0..6).map(|n| large(&format!("{round}-{n}"), To::User("ada".into()), 20_000)).collect();
+        publish_ok(&mut run, 1, &mut client, events);
+    }
+    let last = event("the last one", To::All);
+    publish_ok(&mut run, 1, &mut client, vec![last.clone()]);
+    for listener in &mut stalled {
+        listener.read_to(&last.payload);
+    }
+    let gaps = |listener: &Listener| listener.reading.items.iter().any(|item| matches!(item, Item::Gap(_)));
+    assert!(gaps(&stalled[0]), "most of it is gone");
+    assert!(!gaps(&stalled[1]), "nothing of his is");
+    run.readings.extend(stalled.into_iter().map(|listener| listener.reading));
+    server.kill();
+    let server = Server::start(&arguments);
+    run.readings.extend(read_history(server.address, 2, &user("ada"), From::Earliest, true));
+    assert_sound(&run, "stalled");
 }
 
 #[test]

@@ -50,6 +50,13 @@ fn a_full_disk_refuses_publishes_until_there_is_room() {
         let several = (0..3).map(|n| large(&format!("no-{number}-{n}"), To::All, 25_000)).collect();
         assert_eq!(publish(&mut run, 2, &mut client, several).expect("an answer").status, 507);
     }
+    // What is refused is refused whole: the ephemeral one is not delivered either.
+    let halves = r#"[{"event":"half","data":1,"ephemeral":true},{"event":"half","data":"#.to_owned();
+    let halves = format!(r#"{halves}"{}"}}]"#, "x".repeat(100_000));
+    assert_eq!(client.publish(&halves).expect("an answer").status, 507);
+    client.publish(r#"{"event":"live","data":2,"ephemeral":true}"#).expect("an answer");
+    let next = stream.next_where(|frame| frame.event == "half" || frame.event == "live");
+    assert_eq!(next.event, "live");
     std::fs::remove_file(&filler).expect("it is removed");
     publish_ok(&mut run, 3, &mut client, vec![large("room", To::All, 30_000)]);
     assert!(fill(&mut run, 3, &mut client, "second") > 10);

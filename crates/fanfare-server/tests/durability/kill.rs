@@ -2,16 +2,16 @@
 //! back with an id goes on where they were.
 
 use crate::chance::{Chance, seed};
-use crate::checker::{From, Losses, Reading, Run, Who};
+use crate::checker::{From, Losses, Outcome, Publish, Reading, Run, To, Who};
 use crate::load::{Publisher, Subscriber, readers};
-use crate::places::Dir;
+use crate::places::{Dir, Tmpfs};
 use crate::record::{Listener, assert_sound, event, publish_ok, read_history};
 use crate::support::{Server, fanfare};
 use crate::wire::Client;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-/// Kills in each of the four tests, unless `FANFARE_KILLS` says how many there are in all.
+/// Kills in each test, unless `FANFARE_KILLS` says how many there are at least in the first four together.
 const KILLS: usize = 10;
 /// Lives of one directory at most: a log of a bounded number of segments is to have small ones, and to drop none.
 const LIVES: usize = 12;
@@ -72,7 +72,8 @@ impl Lives<'_> {
             }
             let server = Server::start(&arguments);
             run.readings.extend(histories(server.address, life));
-            one_life(server, life, &mut publishers, &mut subscribers, chance.below(130) as u64 + 20);
+            let millis = chance.below(130) as u64 + 20;
+            one_life(server, life, &mut publishers, &mut subscribers, millis);
         }
         let server = Server::start(&arguments);
         let life = kills + 1;
@@ -117,7 +118,7 @@ fn histories(address: SocketAddr, life: usize) -> Vec<Reading> {
 
 /// The same as streams, up to an event that is published for it.
 fn streams(run: &mut Run, address: SocketAddr, life: usize) -> Vec<Reading> {
-    let last = event("the last one", crate::checker::To::All);
+    let last = event("the last one", To::All);
     publish_ok(run, life, &mut Client::new(address), vec![last.clone()]);
     let read = |who: &Who| {
         let mut listener = Listener::open(address, life, who, From::Earliest).expect("a stream");
@@ -151,4 +152,40 @@ fn killed_under_load_while_retention_drops() {
     // Segments of 20 records, of which the oldest go all the time.
     let arguments = vec!["--disk-events", "1280", "--history-size", "64KiB"];
     Lives { name: "kill-retention", arguments, losses: Losses::Dropped, bytes: 500 }.run();
+}
+
+#[test]
+fn killed_under_load_while_the_disk_is_full() {
+    let seed = seed();
+    eprintln!("kill-full: FANFARE_SEED={seed}");
+    let mut chance = Chance::new(seed);
+    for _ in 0..kills().div_ceil(LIVES) {
+        let disk = Tmpfs::mount("3m");
+        let (filler, log) = (disk.path().join("filler"), disk.path().join("log"));
+        let arguments = ["--data-dir", log.to_str().expect("text"), "--disk-size", "10MiB", "--history-size", "64KiB"];
+        let mut publishers: Vec<_> =
+            (0..PUBLISHERS).map(|number| Publisher::new(format!("p{number}"), chance.fork(), 20_000)).collect();
+        for publisher in &mut publishers {
+            publisher.may_be_full = true;
+        }
+        let mut subscribers: Vec<_> = readers().into_iter().map(|who| Subscriber::new(who, chance.fork())).collect();
+        let mut run = Run::default();
+        for life in 1..=LIVES {
+            // A little more room in each life, which is used up soon.
+            std::fs::write(&filler, vec![1; (2 << 20) - life * 150_000]).expect("it is written");
+            let server = Server::start(&arguments);
+            run.readings.extend(histories(server.address, life));
+            one_life(server, life, &mut publishers, &mut subscribers, chance.below(130) as u64 + 20);
+        }
+        std::fs::remove_file(&filler).expect("it is removed");
+        let server = Server::start(&arguments);
+        run.publishes = publishers.into_iter().flat_map(Publisher::finish).collect();
+        run.readings.extend(subscribers.into_iter().flat_map(|subscriber| subscriber.readings));
+        run.readings.extend(histories(server.address, LIVES + 1));
+        let streams = streams(&mut run, server.address, LIVES + 1);
+        run.readings.extend(streams);
+        assert_sound(&run, &format!("kill-full, FANFARE_SEED={seed}"));
+        let refused = |publish: &Publish| publish.attempts.iter().any(|attempt| attempt.outcome == Outcome::Refused);
+        assert!(run.publishes.iter().any(refused), "the disk was never full");
+    }
 }

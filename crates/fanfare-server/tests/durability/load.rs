@@ -42,15 +42,17 @@ pub(crate) struct Publisher {
     chance: Chance,
     count: usize,
     /// Most bytes of one payload.
-    pub(crate) bytes: usize,
+    bytes: usize,
+    /// The disk may have no room.
+    pub(crate) may_be_full: bool,
     /// The last one, where it may be made again.
     again: Option<Request>,
-    pub(crate) done: Vec<Publish>,
+    done: Vec<Publish>,
 }
 
 impl Publisher {
     pub(crate) fn new(name: String, chance: Chance, bytes: usize) -> Self {
-        Self { name, chance, count: 0, bytes, again: None, done: Vec::new() }
+        Self { name, chance, count: 0, bytes, may_be_full: false, again: None, done: Vec::new() }
     }
 
     /// Publishes until the server is gone.
@@ -71,7 +73,9 @@ impl Publisher {
             if ended {
                 return self.keep(request);
             }
-            assert_ne!(outcome, Outcome::Refused, "{answer:?}");
+            if outcome == Outcome::Refused {
+                assert!(self.may_be_full && matches!(&answer, Ok(Answer { status: 507, .. })), "{answer:?}");
+            }
             // Now and then also what was answered is asked again, in this life or in the next.
             if request.keyed && request.publish.attempts.len() < 3 && self.chance.one_in(4) {
                 next = Some(request);
