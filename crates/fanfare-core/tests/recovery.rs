@@ -26,7 +26,9 @@ impl Sink for Tap {
 
     fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         let mut taken = self.0.lock().unwrap();
-        slices.iter().for_each(|slice| taken.extend_from_slice(slice));
+        for slice in slices {
+            taken.extend_from_slice(slice);
+        }
         Ok(slices.iter().map(|slice| slice.len()).sum())
     }
 
