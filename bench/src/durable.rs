@@ -6,7 +6,7 @@
 
 use crate::redb_log::RedbLog;
 use crate::storm;
-use crate::{AnyError, median};
+use crate::{AnyError, median, percentile};
 use fanfare::{ConnectionOptions, SseConfig, SseEvent, SseManager, Target};
 use futures_core::Stream as _;
 use std::future::poll_fn;
@@ -18,8 +18,10 @@ use std::time::{Duration, Instant};
 /// About what a notification has: with type, id and target some 200 bytes on disk.
 const DATA: &str = r#"{"message":"the quick brown fox jumps over the lazy dog again","n":12345}"#;
 /// Users that resume, each with ten events of its own in every log.
-const QUIET_USERS: usize = 1_000;
+const QUIET_USERS: usize = 500;
 const QUIET_EVENTS: usize = 10;
+/// Half of them are the quiet users'.
+const MIN_EVENTS: usize = 2 * QUIET_USERS * QUIET_EVENTS;
 
 pub(crate) struct Plan {
     pub(crate) directory: PathBuf,
@@ -58,10 +60,11 @@ pub(crate) fn run(plan: &Plan) -> Result<(), AnyError> {
         println!("{publishers:3} at once, {batch:4} each  {}   {}", show(&lines[0]), show(&lines[1]));
     }
     println!();
-    for events in [plan.events / 100, plan.events / 10, plan.events] {
+    for events in [plan.events / 100, plan.events / 10, plan.events].map(|events| events.max(MIN_EVENTS)) {
         runtime.block_on(over_a_log(plan, events))?;
     }
     storm::run(&open(&plan.directory.join("fanfare"))?)?;
+    replay(&runtime, plan)?;
     std::fs::remove_dir_all(&plan.directory)?;
     Ok(())
 }
@@ -143,8 +146,11 @@ async fn publish<F: Future<Output = Result<(), String>> + 'static>(
         times.extend(task.await??);
     }
     times.sort_by(f64::total_cmp);
-    let at = |part: f64| times[((times.len() - 1) as f64 * part) as usize];
-    Ok(Rate { per_second: (times.len() * batch) as f64 / elapsed, p50_us: at(0.5), p99_us: at(0.99) })
+    Ok(Rate {
+        per_second: (times.len() * batch) as f64 / elapsed,
+        p50_us: percentile(&times, 50),
+        p99_us: percentile(&times, 99),
+    })
 }
 
 /// Opening, replaying and resuming over a log of so many events, ten of which are each quiet user's.
@@ -201,6 +207,18 @@ async fn over_a_log(plan: &Plan, events: usize) -> Result<(), AnyError> {
     Ok(())
 }
 
+/// A log of broadcasts, opened anew so that memory has none of it, and read by one client.
+fn replay(runtime: &tokio::runtime::Runtime, plan: &Plan) -> Result<(), AnyError> {
+    let path = fresh(&plan.directory, "fanfare")?;
+    let manager = open(&path)?;
+    let events = plan.events / 1_000 * 1_000;
+    for _ in 0..events / 1_000 {
+        runtime.block_on(manager.publish_batch((0..1_000).map(|_| (event(), Target::All)).collect()))?;
+    }
+    drop(manager);
+    storm::replay(&open(&path)?, events)
+}
+
 fn directory_bytes(path: &Path) -> Result<u64, AnyError> {
     let mut bytes = 0;
     for entry in std::fs::read_dir(path)? {
@@ -219,7 +237,8 @@ async fn resume(manager: &SseManager, user: &str) -> Result<usize, AnyError> {
     let mut connection = manager.create_connection(options)?;
     let mut events = 0;
     loop {
-        let event = poll_fn(|context| Pin::new(&mut connection).poll_next(context)).await.ok_or("the stream ended")??;
+        let event =
+            poll_fn(|context| Pin::new(&mut connection).poll_next(context)).await.ok_or("the stream ended")??;
         match event.event.as_str() {
             "notification" => events += 1,
             "ping" => return Ok(events),

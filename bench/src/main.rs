@@ -164,3 +164,8 @@ fn measure_one(name: &str, plan: Plan) -> Result<Figures, AnyError> {
         burst_per_second: (plan.clients * plan.burst) as f64 / elapsed.as_secs_f64(),
     })
 }
+
+/// The value below which so many in a hundred of the sorted values are.
+fn percentile(sorted: &[f64], per_cent: usize) -> f64 {
+    sorted.get(sorted.len().saturating_sub(1) * per_cent / 100).copied().unwrap_or(f64::NAN)
+}

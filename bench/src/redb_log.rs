@@ -3,8 +3,8 @@
 use crate::AnyError;
 use redb::{Database, Durability, ReadableDatabase as _, TableDefinition};
 use std::path::Path;
-use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
 
 const LOG: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("log");
 const BY_USER: TableDefinition<'_, (&str, u64), ()> = TableDefinition::new("by_user");

@@ -1,7 +1,7 @@
-//! Ten thousand clients that resume from disk at once, and one live client meanwhile: how long its events take, beside
+//! Thousands of clients that resume from disk at once, and one live client meanwhile: how long its events take, beside
 //! how long they take when nobody resumes; and how fast one client replays a whole log.
 
-use crate::AnyError;
+use crate::{AnyError, percentile};
 use fanfare::{SseEvent, SseManager, Target};
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
@@ -13,23 +13,40 @@ const CLIENTS: usize = 8_000;
 /// Live events before and during the storm.
 const PAUSE: Duration = Duration::from_millis(5);
 
-#[expect(clippy::print_stdout, reason = "the result of a bench")]
-pub(crate) fn run(manager: &SseManager) -> Result<(), AnyError> {
-    fanfare::raise_descriptor_limit();
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
-    let address = runtime.block_on(async {
+/// Serves a manager from a thread of its own.
+fn serve(runtime: &tokio::runtime::Runtime, manager: &SseManager) -> Result<SocketAddr, AnyError> {
+    runtime.block_on(async {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
         let app = axum::Router::new().merge(fanfare::router(manager.clone()).allow_all());
         tokio::spawn(async move { fanfare::serve(listener, app).await });
-        Ok::<_, AnyError>(address)
-    })?;
-    let replayed = manager.stats().history_events;
-    let begun = Instant::now();
-    let mut all = connect(address, "topic=everything&userId=busy-1&lastEventId=earliest")?;
-    let own = count_until_ping(&mut all)?;
-    println!("replay over a socket: {own} of {replayed} events in {:.0} ms", begun.elapsed().as_secs_f64() * 1e3);
+        Ok(address)
+    })
+}
 
+fn runtime() -> Result<tokio::runtime::Runtime, AnyError> {
+    Ok(tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?)
+}
+
+/// One client reads all of a log of broadcasts.
+#[expect(clippy::print_stdout, reason = "the result of a bench")]
+pub(crate) fn replay(manager: &SseManager, events: usize) -> Result<(), AnyError> {
+    let runtime = runtime()?;
+    let address = serve(&runtime, manager)?;
+    let begun = Instant::now();
+    let got = count_until_ping(&mut connect(address, "lastEventId=earliest")?)?;
+    if got != events {
+        return Err(format!("{got} events came, not {events}").into());
+    }
+    println!("one client replayed {events} events from disk at {:.0}/s", events as f64 / begun.elapsed().as_secs_f64());
+    Ok(())
+}
+
+#[expect(clippy::print_stdout, reason = "the result of a bench")]
+pub(crate) fn run(manager: &SseManager) -> Result<(), AnyError> {
+    fanfare::raise_descriptor_limit();
+    let runtime = runtime()?;
+    let address = serve(&runtime, manager)?;
     let quiet = live(manager, address, Duration::from_secs(2), &AtomicBool::new(false))?;
     let done = Arc::new(AtomicBool::new(false));
     let storm = {
@@ -109,8 +126,7 @@ fn live(
         std::thread::sleep(PAUSE);
     }
     times.sort_by(f64::total_cmp);
-    let at = |part: f64| times.get(((times.len().max(1) - 1) as f64 * part) as usize).copied().unwrap_or(f64::NAN);
-    Ok((at(0.5), at(0.99)))
+    Ok((percentile(&times, 50), percentile(&times, 99)))
 }
 
 /// Everybody connects with the oldest cursor and reads until it has caught up.
@@ -118,7 +134,8 @@ fn resume_all(address: SocketAddr) -> Result<(Duration, usize), AnyError> {
     let begun = Instant::now();
     let mut streams = Vec::with_capacity(CLIENTS);
     for client in 0..CLIENTS {
-        let user = if client % 2 == 0 { format!("quiet-{}", client % 1_000) } else { format!("busy-{}", client % 5_000) };
+        let user =
+            if client % 2 == 0 { format!("quiet-{}", client % 1_000) } else { format!("busy-{}", client % 5_000) };
         streams.push(connect(address, &format!("userId={user}&lastEventId=earliest"))?);
     }
     let mut events = 0;

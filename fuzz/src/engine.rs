@@ -89,7 +89,7 @@ impl World {
                 }
             }
             8 => _ = self.node.hub.read_cold(),
-            9 => _ = self.node.hub.seal().unwrap(),
+            9 => _ = self.node.hub.maintain(self.node.now).unwrap(),
             10 if !self.lines.is_empty() => {
                 let line = &self.lines[input.below(self.lines.len())];
                 let room = input.number() % 3_000;

@@ -69,7 +69,7 @@ fn original() -> &'static Original {
                 let first = (start as usize * 2 + part) * 8;
                 publish(&mut node, &mut ledger, first..first + 8, 1 + part * 2);
                 moments.push(disk.files());
-                while node.hub.seal().unwrap() {}
+                while node.hub.maintain(node.now).unwrap() {}
             }
             moments.push(disk.files());
         }
@@ -146,7 +146,7 @@ fn open_and_judge(
     // From the middle of reading on, something new.
     let first = number as usize * 100;
     publish(&mut node, ledger, first..first + 7, 2);
-    while node.hub.seal().unwrap() {}
+    while node.hub.maintain(node.now).unwrap() {}
     node.settle();
     let tail = node.hub.cursor().position;
     for line in lines {

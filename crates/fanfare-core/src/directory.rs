@@ -442,7 +442,9 @@ mod tests {
     }
 
     fn count(directory: &Directory, keyer: &Keyer, target: &Target) -> usize {
-        directory.recipients(&target.matcher(keyer)).map_or(0, |(_, count)| count)
+        directory
+            .recipients(&target.matcher(keyer, |id| Matcher::Client(id, keyer.client(id.slot, id.generation))))
+            .map_or(0, |(_, count)| count)
     }
 
     #[test]

@@ -49,6 +49,9 @@ impl Key {
     }
 }
 
+/// Hashed in front of a client id's tag: no [`Kind`].
+const CLIENT_TAG: u8 = 0xff;
+
 /// Makes keys; holds the secret.
 #[derive(Clone)]
 pub(crate) struct Keyer {
@@ -71,9 +74,19 @@ impl Keyer {
         Key(hash.h1, hash.h2)
     }
 
+    /// The key of a connection.
     pub(crate) fn client(&self, slot: u32, generation: u32) -> Key {
+        self.numbers(Kind::Client as u8, slot, generation)
+    }
+
+    /// What makes a client id unguessable. It is public, so it is no part of the connection's key.
+    pub(crate) fn client_tag(&self, slot: u32, generation: u32) -> u64 {
+        self.numbers(CLIENT_TAG, slot, generation).word()
+    }
+
+    fn numbers(&self, kind: u8, slot: u32, generation: u32) -> Key {
         let mut hasher = self.hasher;
-        hasher.write_u8(Kind::Client as u8);
+        hasher.write_u8(kind);
         hasher.write_u32(slot);
         hasher.write_u32(generation);
         let hash = hasher.finish128();

@@ -16,6 +16,8 @@ pub const USERS_MAX: usize = 10_000;
 pub const DATA_MAX: usize = 256 * 1024;
 /// Most events in one publish.
 pub const BATCH_MAX: usize = 1_000;
+/// Most bytes of one publish, overheads included. It is kept and released in one piece.
+pub const BATCH_BYTES: usize = 64 << 20;
 /// Longest cursor text that is looked at, in bytes; a longer one means `reset`.
 pub const CURSOR_MAX: usize = 512;
 /// Most events that `last:N` may ask for.

@@ -27,6 +27,8 @@ pub struct Stats {
     pub log_segments: usize,
     /// How the disk is, if the log is on one.
     pub disk: Option<Condition>,
+    /// The newest position that retention dropped from the log, on disk if there is one.
+    pub floor: u64,
     /// The newest position.
     pub position: u64,
     /// Application events fully handed to sinks, one per connection.

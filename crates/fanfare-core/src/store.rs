@@ -3,7 +3,7 @@
 
 use crate::cursor::Cursor;
 use crate::expect::ExpectedLast;
-use crate::limits::EVENT_ID_MAX;
+use crate::limits::{BATCH_BYTES, EVENT_ID_MAX};
 use crate::target::Matcher;
 use crate::time::Now;
 use crate::wire::{FrameBody, StampedId};
@@ -136,6 +136,9 @@ pub enum PublishError {
     /// The disk is full: nothing was kept, nothing was sent. The next event is tried again.
     #[error("the disk is full")]
     Full,
+    /// Split it.
+    #[error("the events have {0} bytes together, more than {BATCH_BYTES}")]
+    TooLarge(usize),
     /// An earlier write failed, after which nothing the disk says can be trusted: what was not answered yet may be kept
     /// or not, and nothing more is written until the log is opened anew.
     #[error("the log on disk failed and is read-only until the server is started again")]
@@ -158,9 +161,10 @@ pub struct Submission {
 }
 
 impl Submission {
-    /// True if there is something to keep: an event, or the key's answer.
+    /// True if it takes its turn with what is kept: it has an event to keep, or a key's answer, or it expects something
+    /// of those before it.
     pub(crate) fn is_kept(&self) -> bool {
-        self.key.is_some() || self.drafts.iter().any(Draft::is_kept)
+        self.key.is_some() || self.drafts.iter().any(|draft| draft.is_kept() || draft.expected.is_some())
     }
 
     /// At most so many bytes in a log on disk, whose overheads these are, generously.

@@ -270,12 +270,12 @@ impl Target {
         if users.len() > USERS_MAX { Err(TargetError::TooManyUsers(users.len())) } else { Ok(Self::Users(users)) }
     }
 
-    pub(crate) fn matcher(&self, keyer: &Keyer) -> Matcher {
+    /// In keys. What a client id stands for is `client`'s to say.
+    pub(crate) fn matcher(&self, keyer: &Keyer, client: impl FnOnce(ClientId) -> Matcher) -> Matcher {
         let one = |kind, name: &Name| Matcher::Key(keyer.key(kind, "", name.as_str()));
         match self {
             Self::All => Matcher::All,
-            // Its key is this start's secret, not the log's.
-            Self::Client(id) => Matcher::Client(*id, keyer.client(id.slot, id.generation)),
+            Self::Client(id) => client(*id),
             Self::Session(session) => one(Kind::Session, session),
             Self::Topic(topic) => one(Kind::Topic, topic),
             Self::User(user) => one(Kind::User, user),

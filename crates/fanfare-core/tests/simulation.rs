@@ -56,6 +56,8 @@ mod chance;
 mod check;
 #[path = "simulation/corners.rs"]
 mod corners;
+#[path = "simulation/disk/mod.rs"]
+mod disk;
 #[path = "simulation/ends.rs"]
 mod ends;
 #[path = "simulation/lives.rs"]
@@ -89,25 +91,52 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-const SEEDS: u64 = 4_000;
+const SEEDS: u64 = 6_000;
 
 fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok().and_then(|text| text.parse().ok())
 }
 
-type Corners = [u64; corners::CORNERS.len()];
+/// How often histories were in each corner: in memory and on disk.
+#[derive(Default)]
+struct Corners {
+    memory: [u64; corners::CORNERS.len()],
+    disk: [u64; disk::CORNERS.len()],
+}
+
+impl Corners {
+    fn add(&mut self, other: &Self) {
+        self.memory.iter_mut().zip(other.memory).for_each(|(sum, count)| *sum += count);
+        self.disk.iter_mut().zip(other.disk).for_each(|(sum, count)| *sum += count);
+    }
+
+    fn named(&self) -> Vec<(&'static str, u64)> {
+        let memory = corners::CORNERS.into_iter().zip(self.memory);
+        memory.chain(disk::CORNERS.into_iter().zip(self.disk)).collect()
+    }
+}
+
+/// What one history breaks, and what was done in it. Every third is in memory only.
+fn history(seed: u64, corners: &mut Corners) -> (Vec<check::Violation>, Vec<String>) {
+    if seed.is_multiple_of(3) {
+        let trace = chance::run(seed / 3);
+        corners::count(&trace, &mut corners.memory);
+        return (check::check(&trace), trace.told);
+    }
+    let record = disk::run(seed);
+    disk::count(&record, &mut corners.disk);
+    (disk::check(&record), record.told)
+}
 
 /// What a seed breaks, if anything, with the end of its history.
 fn failure(seed: u64, told_max: usize, corners: &mut Corners) -> Option<String> {
-    let Ok(trace) = catch_unwind(AssertUnwindSafe(|| chance::run(seed))) else {
+    let Ok((found, told)) = catch_unwind(AssertUnwindSafe(|| history(seed, corners))) else {
         return Some(format!("seed {seed}: a panic"));
     };
-    let found = check::check(&trace);
-    corners::count(&trace, corners);
     if found.is_empty() && told_max < usize::MAX {
         return None;
     }
-    let told = &trace.told[trace.told.len().saturating_sub(told_max)..];
+    let told = &told[told.len().saturating_sub(told_max)..];
     let broken: Vec<String> = found.iter().take(8).map(|found| format!("  [{}] {}", found.rule, found.text)).collect();
     let count = found.len();
     Some(format!("seed {seed} breaks {count}:\n{}\nhistory:\n{}", broken.join("\n"), told.join("\n")))
@@ -139,13 +168,13 @@ fn no_history_breaks_a_promise() {
                         failures.lock().unwrap().push(text);
                     }
                 }
-                reached.lock().unwrap().iter_mut().zip(corners).for_each(|(sum, count)| *sum += count);
+                reached.lock().unwrap().add(&corners);
             });
         }
     });
     let failures = failures.into_inner().unwrap();
     assert!(failures.is_empty(), "{}", failures.join("\n\n"));
-    let reached: Vec<_> = corners::CORNERS.into_iter().zip(reached.into_inner().unwrap()).collect();
+    let reached = reached.into_inner().unwrap().named();
     println!("{seeds} histories, and how often they were in each corner: {reached:?}");
-    assert!(seeds < SEEDS || reached.iter().all(|(_, count)| *count >= 20), "{reached:?}");
+    assert!(seeds < SEEDS || reached.iter().all(|(_, count)| *count >= 10), "{reached:?}");
 }

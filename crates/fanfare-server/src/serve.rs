@@ -43,6 +43,7 @@ pub(crate) fn run(options: ServeOptions) -> Result<(), Box<dyn Error>> {
     let cors = cors(&options.cors_origins)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
+        survive_file_size_limit()?;
         let manager = SseManager::new(config(&options, descriptors))?;
         let app = app(&manager, token.clone(), cors, local || options.demo);
         let listener =
@@ -248,6 +249,18 @@ async fn serve_until_stopped(
         () = signals.next() => {}
     }
     tracing::info!(target: "fanfare", "stopped");
+    Ok(())
+}
+
+/// A limit on the size of files is met with a signal, which ends a process that does not handle it. Handled, the write
+/// fails instead, as on a full disk.
+fn survive_file_size_limit() -> std::io::Result<()> {
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        // The handler stays when this is dropped.
+        _ = signal(SignalKind::from_raw(libc::SIGXFSZ))?;
+    }
     Ok(())
 }
 

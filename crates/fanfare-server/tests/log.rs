@@ -2,9 +2,9 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
+#[allow(dead_code, reason = "each target needs a part of it")]
 #[path = "support/directory.rs"]
 mod directory;
-#[expect(dead_code, reason = "what this target needs of it is a part")]
 mod support;
 
 use directory::{Directory, crc32, flip, run};

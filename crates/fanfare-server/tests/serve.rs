@@ -135,9 +135,16 @@ fn metrics_tell_what_happened() {
     let mut stream = server.subscribe("/api/sse");
     server.request("POST", "/api/sse/publish", &[], EVENT);
     read_until(&mut stream, "data: {\"n\":1}");
-    let (_, text) = server.request("GET", "/metrics", &[], "");
-    for line in ["fanfare_clients 1", "fanfare_events_published_total 1", "fanfare_events_sent_total 1"] {
-        assert!(text.lines().any(|found| found == line), "{line} in {text}");
+    // What is sent is counted after it is.
+    let deadline = Instant::now() + support::PATIENCE;
+    for line in ["fanfare_events_sent_total 1", "fanfare_clients 1", "fanfare_events_published_total 1"] {
+        loop {
+            let (_, text) = server.request("GET", "/metrics", &[], "");
+            if text.lines().any(|found| found == line) {
+                break;
+            }
+            assert!(Instant::now() < deadline, "{line} in {text}");
+        }
     }
 }
 

@@ -414,6 +414,7 @@ impl SseManager {
                     PublishError::Busy => SendError::Busy,
                     PublishError::Full => SendError::Full,
                     PublishError::ReadOnly => SendError::ReadOnly,
+                    PublishError::TooLarge(_) => SendError::TooLarge { pointer: "".into(), detail: error.to_string() },
                     _ => SendError::Closed,
                 });
                 if logging {

@@ -38,6 +38,9 @@ fn settings_that_make_no_sense_are_refused_by_name() {
         ("lifetime", SseConfig { lifetime: Some(Duration::ZERO), ..config() }),
         ("history_bytes", SseConfig { history_bytes: 0, ..config() }),
         ("history_age", SseConfig { history_age: Duration::ZERO, ..config() }),
+        ("disk_bytes", SseConfig { disk_bytes: 1_000_000, ..config() }),
+        ("disk_age", SseConfig { disk_age: Duration::from_millis(1), ..config() }),
+        ("disk_events", SseConfig { disk_events: Some(0), ..config() }),
         ("shards", SseConfig { shards: 0, ..config() }),
         ("shards", SseConfig { shards: 65, ..config() }),
     ];

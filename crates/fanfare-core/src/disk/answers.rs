@@ -69,8 +69,12 @@ impl DiskLog {
         let mut answers = Vec::new();
         for segment in self.view().segments.iter().rev() {
             let (offsets, last_ms) = segment.summary(|summary| (summary.answers.clone(), summary.last_wall_ms));
-            if last_ms < since_ms || answers.len() >= max {
+            if answers.len() >= max {
                 break;
+            }
+            // Not the end of the search: one that was begun and has nothing yet has no time.
+            if last_ms < since_ms {
+                continue;
             }
             let mut window = Window::default();
             for offset in offsets.into_iter().rev() {

@@ -1,10 +1,11 @@
 //! The log on disk as readers see it: segments, what was dropped, and reads that follow a reader's own keys.
 //!
-//! Shared by everybody; the writer alone adds and drops segments. No lock is held across a read.
+//! Shared by everybody; the writer alone adds segments, retention alone drops them. No lock is held across a read.
 
 use super::files::Disk;
 use super::format::Kind;
 use super::index::{EVERYBODY, Found};
+use super::retention::Retention;
 use super::segment::{Segment, Window, index_name};
 use crate::control::GapReason;
 use crate::dropped::{Dropped, Loss};
@@ -29,6 +30,7 @@ pub(super) struct View {
 pub(crate) struct DiskLog {
     pub(super) disk: Arc<dyn Disk>,
     view: Mutex<Arc<View>>,
+    pub(super) retention: Mutex<Retention>,
     /// Held while an index is written: its temporary name is one.
     sealing: Mutex<()>,
 }
@@ -58,9 +60,23 @@ pub(crate) struct DiskLogSize {
     pub(crate) segments: usize,
 }
 
+impl View {
+    pub(super) fn size(&self) -> DiskLogSize {
+        let mut size = DiskLogSize { segments: self.segments.len(), ..DiskLogSize::default() };
+        for segment in &self.segments {
+            segment.summary(|summary| {
+                size.records += u64::from(summary.records);
+                size.bytes += u64::from(summary.bytes);
+            });
+        }
+        size
+    }
+}
+
 impl DiskLog {
-    pub(super) fn new(disk: Arc<dyn Disk>, view: View) -> Self {
-        Self { disk, view: Mutex::new(Arc::new(view)), sealing: Mutex::new(()) }
+    pub(super) fn new(disk: Arc<dyn Disk>, view: View, retention: Retention) -> Self {
+        let (view, retention) = (Mutex::new(Arc::new(view)), Mutex::new(retention));
+        Self { disk, view, retention, sealing: Mutex::new(()) }
     }
 
     pub(super) fn view(&self) -> Arc<View> {
@@ -80,15 +96,7 @@ impl DiskLog {
     }
 
     pub(crate) fn size(&self) -> DiskLogSize {
-        let view = self.view();
-        let mut size = DiskLogSize { segments: view.segments.len(), ..DiskLogSize::default() };
-        for segment in &view.segments {
-            segment.summary(|summary| {
-                size.records += u64::from(summary.records);
-                size.bytes += u64::from(summary.bytes);
-            });
-        }
-        size
+        self.view().size()
     }
 
     /// Whether a reader at `position` has lost something to retention.
@@ -109,7 +117,7 @@ impl DiskLog {
         sorted_keys.sort_unstable();
         chunk.reached = chunk.reached.max(view.dropped.floor);
         if chunk.reached >= limit.upto {
-            // Retention went on beyond what the reader's shard has heard of.
+            // What was dropped reaches beyond what was asked for, and nobody goes back behind a gap.
             return chunk;
         }
         let first = view.segments.partition_point(|segment| segment.last_position() <= chunk.reached);
@@ -177,6 +185,7 @@ impl DiskLog {
 /// Records in a segment that a reader may want, above `delta`, in order and once each. `complete` up to the second
 /// value, beyond which there may be more.
 fn candidates(segment: &Segment, sorted_keys: &[Key], delta: Option<u32>, max: usize) -> io::Result<(Vec<Found>, u32)> {
+    let rebuilt = segment.rebuilt();
     let mut complete = u32::MAX;
     let mut all = Vec::new();
     // Holes are found under the last one: whichever key it is whose page turns out to be damaged, those that the
@@ -187,6 +196,10 @@ fn candidates(segment: &Segment, sorted_keys: &[Key], delta: Option<u32>, max: u
             complete = complete.min(last.delta);
         }
         all.extend(found);
+    }
+    if segment.rebuilt() != rebuilt {
+        // Damaged, which only a later key showed: the holes are among the first.
+        return candidates(segment, sorted_keys, delta, max);
     }
     all.retain(|found| found.delta <= complete);
     all.sort_unstable();

@@ -168,6 +168,23 @@ impl Manifest {
     /// Writes the next generation over the older of the two files. It counts once this returns.
     pub(super) fn write(&mut self, disk: &dyn Disk) -> io::Result<()> {
         self.generation += 1;
+        let written = self.put(disk).and_then(|new| if new { disk.sync() } else { Ok(()) });
+        if written.is_err() {
+            // What it was written over is spoiled now, and the other file is all there is: the next try leaves it alone too.
+            self.generation -= 1;
+        }
+        written
+    }
+
+    /// Writes what was read once more, where it was read from. The process that wrote it may have died before it was
+    /// synced, and the other file, over which the next generation goes, is then the only one that is safe.
+    pub(super) fn settle(&self, disk: &dyn Disk) -> io::Result<()> {
+        self.put(disk)?;
+        disk.sync()
+    }
+
+    /// True if the file is new, and its name not safe yet.
+    fn put(&self, disk: &dyn Disk) -> io::Result<bool> {
         let name = NAMES[(self.generation % 2) as usize];
         let (file, new) = match disk.open(name) {
             Ok(file) => (file, false),
@@ -178,7 +195,7 @@ impl Manifest {
         file.write_at(&bytes, 0)?;
         file.truncate(bytes.len() as u64)?;
         file.sync()?;
-        if new { disk.sync() } else { Ok(()) }
+        Ok(new)
     }
 }
 

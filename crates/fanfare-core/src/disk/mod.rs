@@ -2,7 +2,7 @@
 //!
 //! `docs/log-format.md` says what the bytes mean. From the bottom up: `files` is what a disk must offer, `format` a
 //! record's bytes, `scan` and `index` find records, `segment` is one file, `log` all of them as readers see them,
-//! `manifest` what survives them, `writer` the group commit and retention, `queue` what waits for it, `open` the
+//! `manifest` what survives them, `writer` the group commit, `retention` what is dropped, `queue` what waits for it, `open` the
 //! start; `inspect` (with `problem`) and `dump` look at it from outside. Nothing here runs in a shard's thread.
 
 mod answers;
@@ -17,6 +17,7 @@ mod manifest;
 mod open;
 mod problem;
 mod queue;
+mod retention;
 mod scan;
 mod segment;
 mod writer;
@@ -27,7 +28,7 @@ pub use dump::{LogFilter, LogRecord, dump};
 pub use files::{Disk, DiskFile};
 pub use inspect::{LogInfo, SegmentInfo, inspect, verify};
 pub(crate) use log::{Chunk, DiskLog};
-pub use open::{DiskSeed, OpenError, OpenLog, OpenReport, open};
+pub use open::{DiskSeed, OpenError, OpenLog, OpenReport, foreign, open};
 pub use problem::Problem;
 pub use queue::Condition;
 pub(crate) use queue::Queue;

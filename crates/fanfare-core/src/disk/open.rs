@@ -11,9 +11,10 @@ use super::index::{Entry, IndexError, SealedIndex};
 use super::log::{DiskLog, INDEX_TMP, View};
 use super::manifest::{self, Found, Manifest};
 use super::queue::{DiskStore, Queue};
+use super::retention::{Retention, remove_segment};
 use super::scan::{Tail, scan};
 use super::segment::{Segment, base_of, index_name, log_name};
-use super::writer::{DiskWriter, LogClock, new_segment, remove_segment};
+use super::writer::{DiskWriter, LogClock, new_segment};
 use crate::config::EPOCH_BITS;
 use crate::cursor::Cursor;
 use crate::dropped::Dropped;
@@ -107,6 +108,16 @@ impl core::fmt::Debug for OpenLog {
     }
 }
 
+/// A file in a directory that has no log, and is not one that may be in a new one. For a look before anything is
+/// written, a lock included.
+pub fn foreign(names: &[String]) -> Option<&str> {
+    let ours = |name: &String| manifest::NAMES.contains(&name.as_str()) || base_of(name, ".log").is_some();
+    if names.iter().any(ours) {
+        return None;
+    }
+    names.iter().map(String::as_str).find(|name| !HARMLESS.contains(name))
+}
+
 /// Opens the log in a directory that nobody else uses, or makes one there. `answers_max` is how many answers under
 /// idempotency keys are read back.
 ///
@@ -127,13 +138,13 @@ pub fn open(
     let mut manifest = match Manifest::read(&*disk).map_err(failed("read the manifest"))? {
         Found::Manifest(manifest) => *manifest,
         Found::Version(version) => return Err(OpenError::Version(version)),
-        found => {
-            let ours = |name: &&String| base_of(name, ".log").is_some();
-            if names.iter().any(|name| ours(&name)) {
+        Found::Nothing | Found::Damaged => {
+            if names.iter().any(|name| base_of(name, ".log").is_some()) {
                 return Err(OpenError::Damaged("neither of the two manifest files can be read".into()));
             }
+            // A first start that was interrupted leaves manifests that cannot be read, and nothing else.
             let allowed = |name: &str| HARMLESS.contains(&name) || manifest::NAMES.contains(&name);
-            if let (Found::Nothing, Some(name)) = (found, names.iter().find(|name| !allowed(name))) {
+            if let Some(name) = names.iter().find(|name| !allowed(name)) {
                 return Err(OpenError::Foreign(name.clone()));
             }
             report.new = true;
@@ -147,8 +158,11 @@ pub fn open(
             }
         }
     };
+    if !report.new {
+        manifest.settle(&*disk).map_err(failed("write the manifest"))?;
+    }
     let mut state = read_segments(&*disk, &names, &mut manifest, &mut report)?;
-    let lost_tail = state.last_position < manifest.reached;
+    let lost_tail = state.last_position < manifest.reached || state.lost_segment;
     if state.segments.is_empty() {
         // The manifest goes first: segments without one would be unreadable.
         if report.new {
@@ -157,34 +171,40 @@ pub fn open(
         let segment = new_segment(&*disk, manifest.log_id, state.last_position, state.last_group)
             .map_err(failed("make the first segment"))?;
         state.segments.push(Arc::new(segment));
-        state.end = SEGMENT_HEAD as u64;
+        (state.last_group_at, state.end) = (0, SEGMENT_HEAD as u64);
     }
     let Some(active) = state.segments.last().cloned() else {
         return Err(OpenError::Damaged("no segment".into()));
     };
-    if state.damaged_tail || lost_tail {
-        report.holes += 1;
-        state.write_hole(&active, now).map_err(failed("write to the newest segment"))?;
-    }
-    // What is kept may never have been synced: it is before anybody sees it.
-    let settle = |file: &dyn DiskFile, end| file.truncate(end).and_then(|()| file.sync());
-    settle(&*active.file, state.end).map_err(failed("sync the newest segment"))?;
     if !report.new {
         manifest.epochs.begin(epoch, state.epoch_start);
+    }
+    if state.damaged_tail || lost_tail {
+        report.holes += 1;
+        // The epoch goes first. An end in between would leave the hole to the epoch before, whose cursor for that
+        // position may be the one of a record that is lost.
+        manifest.write(&*disk).map_err(failed("write the manifest"))?;
+        state.write_hole(&active, now).map_err(failed("write to the newest segment"))?;
+    }
+    settle(&*disk, &*active.file, state.last_group_at, state.end).map_err(failed("sync the newest segment"))?;
+    if state.lost_segment {
+        // It is written to again, and the index would hide what comes.
+        disk.remove(&index_name(active.base)).map_err(failed("remove an old index"))?;
     }
     manifest.reached = state.last_position;
     manifest.write(&*disk).map_err(failed("write the manifest"))?;
     report.segments = state.segments.len();
-    let log = Arc::new(DiskLog::new(
-        Arc::clone(&disk),
-        View { segments: state.segments, dropped: Arc::new(manifest.dropped.clone()) },
-    ));
-    report.records = log.size().records;
     let clock = LogClock::new(now, state.newest_ms);
+    let (log_id, secret, epochs) = (manifest.log_id, manifest.secret, manifest.epochs.clone());
+    let view = View { segments: state.segments, dropped: Arc::new(manifest.dropped.clone()) };
+    let log = Arc::new(DiskLog::new(disk, view, Retention { manifest, config, clock }));
+    report.records = log.size().records;
+    log.enforce(now).map_err(failed("drop old segments"))?;
     let answers = log.answers(clock.read(now).saturating_sub(ANSWERS_AGE_MS), answers_max);
     let queue = Arc::new(Queue::default());
     let began_ms = (active.last_position() > active.base).then_some(state.newest_ms);
-    let mut writer = DiskWriter {
+    let tail = state.last_position;
+    let writer = DiskWriter {
         log: Arc::clone(&log),
         queue: Arc::clone(&queue),
         config,
@@ -195,17 +215,17 @@ pub fn open(
         end: state.end,
         allocated: state.end,
         group: state.last_group,
-        tail: state.last_position,
-        retention_due_ms: now.mono_ms,
+        tail,
+        age_due_ms: now.mono_ms,
         buffer: Vec::new(),
         entries: Vec::new(),
-        manifest,
+        log_id,
+        epochs: epochs.clone(),
     };
-    writer.enforce(now);
     Ok(OpenLog {
-        secret: writer.manifest.secret,
-        epochs: writer.manifest.epochs.clone(),
-        tail: writer.tail,
+        secret,
+        epochs,
+        tail,
         store: DiskStore { queue: Arc::clone(&queue) },
         log,
         queue,
@@ -215,15 +235,30 @@ pub fn open(
     })
 }
 
+/// What is kept may never have been synced: it is before anybody sees it. A sync that failed in the process before may
+/// have given up the last group's pages, which are shown still and never reach the disk; so they are written again. The
+/// segment's own name may not have been synced either.
+fn settle(disk: &dyn Disk, file: &dyn DiskFile, last_group_at: u64, end: u64) -> io::Result<()> {
+    file.truncate(end)?;
+    let mut group = vec![0; end.saturating_sub(last_group_at) as usize];
+    let filled = read_full(file, &mut group, last_group_at)?;
+    file.write_at(&group[..filled], last_group_at)?;
+    file.sync()?;
+    disk.sync()
+}
+
 /// What the segments say.
 struct State {
     segments: Vec<Arc<Segment>>,
     last_position: u64,
     last_group: u64,
     newest_ms: u64,
-    /// Where the newest segment's committed records end.
+    /// Where the newest segment's last group begins, and where its committed records end.
+    last_group_at: u64,
     end: u64,
     damaged_tail: bool,
+    /// There was a segment behind the newest.
+    lost_segment: bool,
     /// Behind what was kept, before any hole that this start makes.
     epoch_start: u64,
 }
@@ -248,44 +283,38 @@ fn read_segments(
         remove_segment(disk, newest);
         bases.remove(&newest);
     }
-    // It is written to again, and its index, if it has one, will be of another time.
-    if let Some(newest) = bases.last() {
-        match disk.remove(&index_name(*newest)) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                return Err(failed(format!("remove {}", index_name(*newest)))(error));
-            }
-            _ => {}
-        }
-    }
     let floor = manifest.dropped.floor;
     let mut state = State {
         segments: Vec::new(),
         last_position: floor,
         last_group: 0,
         newest_ms: 0,
+        last_group_at: 0,
         end: 0,
         damaged_tail: false,
+        lost_segment: false,
         epoch_start: floor,
     };
     let mut dropped = Vec::new();
     let newest = bases.last().copied();
+    // A segment gets its index once there is another behind it.
+    state.lost_segment = newest.is_some_and(|base| names.contains(&index_name(base)));
     for base in bases {
         let opened = open_segment(disk, manifest.log_id, base, newest == Some(base))?;
         let last = opened.segment.last_position();
-        if newest != Some(base) && last <= floor {
-            // Dropped, but the end came before its files were taken away.
+        if last < floor || last == floor && newest != Some(base) {
+            // Dropped, but the end came before its files were taken away. It is the newest if the real one is lost.
             dropped.push(base);
             continue;
         }
-        if last < floor {
-            // The newest is never dropped. What is written next would be below the floor, where nobody looks.
-            return Err(OpenError::Damaged(format!(
-                "{} is the newest segment and ends at position {last}, and the manifest is from a later time, when \
-                 everything up to {floor} was dropped",
-                log_name(base)
-            )));
-        }
         if base < state.last_position && !state.segments.is_empty() {
+            if newest == Some(base) && opened.has_nothing() {
+                // Made by a rotation that failed, and taken away in vain. The one before it is the newest.
+                remove_segment(disk, base);
+                let left: Vec<String> = names.iter().filter(|name| **name != log_name(base)).cloned().collect();
+                *report = OpenReport { new: report.new, ..OpenReport::default() };
+                return read_segments(disk, &left, manifest, report);
+            }
             return Err(OpenError::Damaged(format!(
                 "segment {} begins before the one in front of it ends",
                 log_name(base)
@@ -305,7 +334,7 @@ fn read_segments(
         report.holes += opened.holes;
         state.damaged_tail = opened.tail == Tail::Damaged;
         let (bytes, wall_ms, group) = segment.summary(|s| (s.bytes, s.last_wall_ms, s.last_group));
-        state.end = u64::from(bytes);
+        (state.last_group_at, state.end) = (opened.last_group_at, u64::from(bytes));
         state.newest_ms = state.newest_ms.max(wall_ms);
         state.last_group = state.last_group.max(group);
         state.last_position = last.max(base);
@@ -339,6 +368,15 @@ struct Opened {
     segment: Segment,
     tail: Tail,
     holes: usize,
+    last_group_at: u64,
+}
+
+impl Opened {
+    /// A head, and nothing behind it.
+    fn has_nothing(&self) -> bool {
+        let bytes = self.segment.summary(|summary| summary.bytes) as usize;
+        bytes == SEGMENT_HEAD && self.tail == Tail::Clean && self.holes == 0
+    }
 }
 
 fn open_segment(disk: &dyn Disk, log_id: u64, base: u64, newest: bool) -> Result<Opened, OpenError> {
@@ -347,19 +385,22 @@ fn open_segment(disk: &dyn Disk, log_id: u64, base: u64, newest: bool) -> Result
     let file = disk.open(&name).map_err(what())?;
     if !newest && let Ok(index) = disk.open(&index_name(base)) {
         match SealedIndex::open(index, log_id, base) {
-            Ok(index) => {
+            // A segment of another length than when it was sealed is looked at again, record by record.
+            Ok(index) if file.len().map_err(what())? == u64::from(index.summary.bytes) => {
                 let segment = Segment::sealed(file, log_id, base, false, index);
-                return Ok(Opened { segment, tail: Tail::Clean, holes: 0 });
+                return Ok(Opened { segment, tail: Tail::Clean, holes: 0, last_group_at: 0 });
             }
             Err(IndexError::Version(version)) => return Err(OpenError::Version(version)),
             // It is made anew from the records.
-            Err(_) => {}
+            Ok(_) | Err(_) => {}
         }
     }
     match scan(&*file, log_id, base, newest) {
         Ok(scan) => {
             let segment = Segment::new(file, log_id, base, false, scan.index);
-            Ok(Opened { segment, tail: scan.tail, holes: scan.holes })
+            // A first group whose end was never synced may have a head that was not either.
+            let last_group_at = if scan.last_group_at == SEGMENT_HEAD { 0 } else { scan.last_group_at as u64 };
+            Ok(Opened { segment, tail: scan.tail, holes: scan.holes, last_group_at })
         }
         Err(IndexError::Version(version)) => Err(OpenError::Version(version)),
         Err(IndexError::Io(error)) => Err(what()(error)),

@@ -128,7 +128,9 @@ impl Problem {
             Self::Manifest { .. } => {
                 "the other one counts: if this was the newer, ids of the last start are answered with a reset"
             }
-            Self::Old { .. } => "the server does not start with it: put manifests and segments of one time together",
+            Self::Old { .. } => {
+                "the next start takes it for dropped and removes it: if it was restored, put the manifests of its time with it"
+            }
             Self::Misfit { .. } => {
                 "readers may miss events: stop the server and remove this file, and it is made anew from the records"
             }

@@ -1,5 +1,6 @@
 //! What was submitted and is not written yet, and how the disk is.
 
+use crate::limits::BATCH_BYTES;
 use crate::mail::Wake;
 use crate::store::Durability;
 use crate::store::{PublishError, Sequencer, Store, Submission};
@@ -9,7 +10,8 @@ use std::io;
 use std::sync::{Arc, OnceLock};
 
 /// Most bytes of frames that wait for the disk: beyond it publishers are told to come back later.
-pub(crate) const QUEUE_BYTES: usize = 32 << 20;
+pub(crate) const QUEUE_BYTES: usize = 64 << 20;
+const _: () = assert!(QUEUE_BYTES >= BATCH_BYTES, "the largest publish must find room when nothing else waits");
 /// Most submissions that wait.
 pub(crate) const QUEUE_SUBMISSIONS: usize = 65_536;
 
@@ -77,8 +79,12 @@ impl Queue {
         lock(&self.waiting).condition
     }
 
+    /// Full, or well again. What has failed stays so.
     pub(crate) fn set_condition(&self, condition: Condition) {
-        lock(&self.waiting).condition = condition;
+        let mut waiting = lock(&self.waiting);
+        if waiting.condition != Condition::Failed {
+            waiting.condition = condition;
+        }
     }
 
     /// Nothing is written any more.
@@ -86,6 +92,21 @@ impl Queue {
         let mut waiting = lock(&self.waiting);
         waiting.condition = Condition::Failed;
         waiting.error.get_or_insert(error);
+    }
+
+    /// Nobody writes any more: whoever waits hears of it.
+    pub(crate) fn abandon(&self) {
+        let left = {
+            let mut waiting = lock(&self.waiting);
+            if !waiting.closed {
+                waiting.condition = Condition::Failed;
+            }
+            waiting.bytes = 0;
+            core::mem::take(&mut waiting.submissions)
+        };
+        for submission in left {
+            (submission.reply)(Err(PublishError::ReadOnly));
+        }
     }
 
     pub(crate) fn take_error(&self) -> Option<io::Error> {
@@ -111,12 +132,13 @@ pub(crate) struct DiskStore {
 
 impl Store for DiskStore {
     fn submit(&self, submission: Submission, sequencer: &dyn Sequencer) {
-        if !submission.is_kept() {
-            // Nothing to keep: live delivery does not wait for the disk, nor does it stop with it.
-            return sequencer.release(submission, Durability::Disk);
-        }
         let bytes = submission.log_bytes();
         let mut waiting = lock(&self.queue.waiting);
+        if !submission.is_kept() && !waiting.closed {
+            // Nothing to keep: live delivery does not wait for the disk, nor does it stop with it.
+            drop(waiting);
+            return sequencer.release(submission, Durability::Disk);
+        }
         let refusal = if waiting.closed {
             Some(PublishError::Closed)
         } else if waiting.condition == Condition::Failed {

@@ -33,6 +33,8 @@ pub(super) struct Scan {
     pub(super) tail: Tail,
     /// Records that could not be read, in runs.
     pub(super) holes: usize,
+    /// Where the last group begins.
+    pub(super) last_group_at: usize,
 }
 
 /// One step of the walk.
@@ -86,7 +88,7 @@ pub(super) fn scan_bytes(bytes: &[u8], salt: u32, base: u64, newest: bool) -> Sc
         answers: Vec::new(),
     };
     let index = OpenIndex { entries: BTreeSet::new(), summary };
-    let mut scan = Scan { index, tail: Tail::Clean, holes: 0 };
+    let mut scan = Scan { index, tail: Tail::Clean, holes: 0, last_group_at: SEGMENT_HEAD };
     let mut group: Vec<Item<'_>> = Vec::new();
     for item in items {
         group.push(item);
@@ -106,6 +108,7 @@ pub(super) fn scan_bytes(bytes: &[u8], salt: u32, base: u64, newest: bool) -> Sc
             return scan;
         }
         scan.take(&group[own..], base);
+        scan.last_group_at = began;
         scan.index.summary.bytes = (offset + record.len) as u32;
         scan.index.summary.last_group = commit.group;
         group.clear();
@@ -135,6 +138,7 @@ impl Scan {
                 self.holes += 1;
                 entries.insert(Entry::hole((lost - base) as u32));
             }
+            // An answer that nothing is missing before says nothing of what the damage was.
             summary.last_position = summary.last_position.max(record.position);
             summary.last_wall_ms = summary.last_wall_ms.max(record.wall_ms);
             let delta = (record.position - base) as u32;
@@ -283,6 +287,28 @@ mod tests {
             let whole = real.iter().filter(|found| found.offset > 0).count();
             assert!(whole == 6 || (whole >= 3 && scan.holes == 1), "byte {at}: {real:?}");
         }
+    }
+
+    /// The answer behind the damage moved the end of what is known, so that the commit behind it found nothing missing.
+    #[test]
+    fn damage_in_front_of_an_answer_is_a_hole() {
+        let salt = salt(LOG, 0);
+        let mut bytes = segment_head(LOG, 0);
+        let mut starts = Vec::new();
+        for position in 1..=3 {
+            let start = bytes.len();
+            starts.push(start);
+            let place = |kind| Place { kind, position, wall_ms: 1 };
+            put_record(&mut bytes, salt, place(Kind::Event), &Matcher::All, b"id: 1\n\n");
+            put_record(&mut bytes, salt, place(Kind::Answer), &Matcher::All, b"an answer");
+            let commit = Commit { group: position, bytes: (bytes.len() - start) as u32 };
+            put_commit(&mut bytes, salt, position, 1, commit);
+        }
+        bytes[starts[1] + RECORD_HEAD] ^= 1;
+        let scan = read(&bytes);
+        assert_eq!((positions(&scan), scan.holes), (vec![1, 2, 3], 1));
+        let holes: Vec<_> = scan.index.above(EVERYBODY, None).filter(|found| found.offset == 0).collect();
+        assert_eq!(holes.len(), 1, "the second is a hole: {holes:?}");
     }
 
     /// The answer has the position of the event, and hid that it was missing.

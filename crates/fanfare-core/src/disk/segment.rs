@@ -6,6 +6,7 @@ use super::index::{Entry, Found, IndexError, OpenIndex, SealedIndex, Summary, en
 use super::scan::scan;
 use crate::key::Key;
 use std::io;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 
 /// What is read at once while records are looked up one by one.
@@ -20,6 +21,8 @@ pub(super) struct Segment {
     log_id: u64,
     salt: u32,
     index: RwLock<Index>,
+    /// How often the index was made anew.
+    rebuilt: AtomicU32,
 }
 
 enum Index {
@@ -44,7 +47,15 @@ pub(super) fn base_of(name: &str, ending: &str) -> Option<u64> {
 
 impl Segment {
     pub(super) fn new(file: Box<dyn DiskFile>, log_id: u64, base: u64, hole_before: bool, index: OpenIndex) -> Self {
-        Self { base, hole_before, file, log_id, salt: salt(log_id, base), index: RwLock::new(Index::Open(index)) }
+        Self {
+            base,
+            hole_before,
+            file,
+            log_id,
+            salt: salt(log_id, base),
+            index: RwLock::new(Index::Open(index)),
+            rebuilt: AtomicU32::new(0),
+        }
     }
 
     pub(super) fn sealed(
@@ -54,7 +65,15 @@ impl Segment {
         hole_before: bool,
         index: SealedIndex,
     ) -> Self {
-        Self { base, hole_before, file, log_id, salt: salt(log_id, base), index: RwLock::new(Index::Sealed(index)) }
+        Self {
+            base,
+            hole_before,
+            file,
+            log_id,
+            salt: salt(log_id, base),
+            index: RwLock::new(Index::Sealed(index)),
+            rebuilt: AtomicU32::new(0),
+        }
     }
 
     pub(super) fn salt(&self) -> u32 {
@@ -78,6 +97,11 @@ impl Segment {
 
     pub(super) fn last_position(&self) -> u64 {
         self.summary(|summary| summary.last_position)
+    }
+
+    /// True if its newest record is older than so many milliseconds.
+    pub(super) fn is_older(&self, wall_ms: u64, age_ms: u64) -> bool {
+        self.summary(|summary| wall_ms.saturating_sub(summary.last_wall_ms) > age_ms)
     }
 
     pub(super) fn is_sealed(&self) -> bool {
@@ -123,11 +147,17 @@ impl Segment {
                     scan.index.summary.last_position = last;
                 }
                 self.set_index(Index::Open(scan.index));
+                self.rebuilt.fetch_add(1, Ordering::SeqCst);
                 Ok(())
             }
             Err(IndexError::Io(error)) => Err(error),
             Err(_) => Err(io::ErrorKind::InvalidData.into()),
         }
+    }
+
+    /// Changes when the index was made anew: what it said before knows nothing of the holes it has now.
+    pub(super) fn rebuilt(&self) -> u32 {
+        self.rebuilt.load(Ordering::SeqCst)
     }
 
     /// At most `max` records under `key` above `delta`.

@@ -10,11 +10,13 @@ use super::config::DiskConfig;
 use super::files::{Disk, is_full};
 use super::format::{Commit, Kind, Place, RECORD_HEAD, SEGMENT_HEAD, put_commit, put_record, segment_head};
 use super::index::{EVERYBODY, Entry, OpenIndex, Summary};
-use super::log::{DiskLog, View};
-use super::manifest::Manifest;
+use super::log::DiskLog;
 use super::queue::{Condition, Queue};
-use super::segment::{Segment, index_name, log_name};
-use crate::dropped::{Dropped, LastOf};
+use super::retention::remove_segment;
+use super::scan::SEGMENT_MAX;
+use super::segment::{Segment, log_name};
+use crate::dropped::LastOf;
+use crate::epochs::Epochs;
 use crate::expect;
 use crate::hub::Hub;
 use crate::key::Key;
@@ -29,8 +31,8 @@ use std::sync::Arc;
 const GROUP_BYTES: usize = 1 << 20;
 /// A file grows by so much at a time.
 const ALLOCATE_STEP: u64 = 1 << 20;
-/// Retention looks at the log this often, and whenever a segment is full.
-const RETENTION_MS: u64 = 1_000;
+/// How often the active segment's age is looked at.
+const AGE_CHECK_MS: u64 = 1_000;
 
 /// What a turn of the writer left to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,7 +50,8 @@ pub struct DiskWriter {
     pub(super) log: Arc<DiskLog>,
     pub(super) queue: Arc<Queue>,
     pub(super) config: DiskConfig,
-    pub(super) manifest: Manifest,
+    pub(super) log_id: u64,
+    pub(super) epochs: Epochs,
     pub(super) epoch: u64,
     pub(super) clock: LogClock,
     pub(super) active: Arc<Segment>,
@@ -59,7 +62,7 @@ pub struct DiskWriter {
     pub(super) allocated: u64,
     pub(super) group: u64,
     pub(super) tail: u64,
-    pub(super) retention_due_ms: u64,
+    pub(super) age_due_ms: u64,
     pub(super) buffer: Vec<u8>,
     pub(super) entries: Vec<Entry>,
 }
@@ -67,6 +70,13 @@ pub struct DiskWriter {
 impl core::fmt::Debug for DiskWriter {
     fn fmt(&self, formatter: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         formatter.debug_struct("DiskWriter").field("tail", &self.tail).finish_non_exhaustive()
+    }
+}
+
+impl Drop for DiskWriter {
+    /// Its thread ended, by a panic if it was not told to.
+    fn drop(&mut self) {
+        self.queue.abandon();
     }
 }
 
@@ -101,11 +111,11 @@ impl From<io::Error> for Refusal {
 }
 
 impl DiskWriter {
-    /// Commits one group, if anything was submitted, and enforces retention now and then.
+    /// Commits one group, if anything was submitted.
     pub fn turn<S>(&mut self, hub: &Hub<S>, now: Now) -> WriterTurn {
-        if now.mono_ms >= self.retention_due_ms {
-            self.retention_due_ms = now.mono_ms + RETENTION_MS;
-            self.enforce(now);
+        if now.mono_ms >= self.age_due_ms {
+            self.age_due_ms = now.mono_ms + AGE_CHECK_MS;
+            self.end_what_is_old(now);
         }
         let (group, ended) = self.queue.take(GROUP_BYTES);
         if group.is_empty() {
@@ -134,15 +144,23 @@ impl DiskWriter {
             }
             Err(refusal) => return self.refuse(group, refusal),
         }
-        let (group, position) = self.encode(group, hub, now);
-        if !self.buffer.is_empty()
-            && let Err(refusal) = self.write(position, now)
-        {
-            return self.refuse(group, refusal);
+        if self.queue.condition() == Condition::Failed {
+            // While room was made: the manifest could not be written.
+            group.into_iter().for_each(|submission| (submission.reply)(Err(PublishError::ReadOnly)));
+            return;
         }
-        self.queue.set_condition(Condition::Ok);
-        for submission in group {
-            hub.release(submission, Durability::Disk);
+        let (group, position) = self.encode(group, hub, now);
+        if !self.buffer.is_empty() {
+            if let Err(refusal) = self.write(position, now) {
+                return self.refuse(group.into_iter().map(|(submission, _)| submission).collect(), refusal);
+            }
+            self.queue.set_condition(Condition::Ok);
+        }
+        for (submission, conflict) in group {
+            match conflict {
+                None => hub.release(submission, Durability::Disk),
+                Some(error) => (submission.reply)(Err(error)),
+            }
         }
     }
 
@@ -162,9 +180,15 @@ impl DiskWriter {
         }
     }
 
-    /// Gives the drafts their places and writes their records into the buffer. Returns what is still to be released,
-    /// and the last position.
-    fn encode<S>(&mut self, group: Vec<Submission>, hub: &Hub<S>, now: Now) -> (Vec<Submission>, u64) {
+    /// Gives the drafts their places and writes their records into the buffer. Returns the last position, and what is
+    /// to be released or told of its conflict, which may be one with this very group: nobody hears of it before the
+    /// group is kept.
+    fn encode<S>(
+        &mut self,
+        group: Vec<Submission>,
+        hub: &Hub<S>,
+        now: Now,
+    ) -> (Vec<(Submission, Option<PublishError>)>, u64) {
         let wall_ms = self.clock.read(now);
         let salt = self.active.salt();
         self.buffer.clear();
@@ -176,14 +200,14 @@ impl DiskWriter {
         for mut submission in group {
             let last_of =
                 |key| newest.get(&key).map_or_else(|| self.last_of(hub, key), |position| LastOf::At(*position));
-            let cursor_of = |position| self.manifest.epochs.cursor(position);
+            let cursor_of = |position| self.epochs.cursor(position);
             if let Some((index, last)) = expect::conflict(&submission.drafts, position, last_of, cursor_of) {
-                (submission.reply)(Err(PublishError::Conflict { index, last }));
+                placed.push((submission, Some(PublishError::Conflict { index, last })));
                 continue;
             }
             for draft in submission.drafts.iter_mut().filter(|draft| draft.is_kept()) {
                 position += 1;
-                draft.place(self.manifest.epochs.cursor_in(self.epoch, position));
+                draft.place(self.epochs.cursor_in(self.epoch, position));
                 let offset = (self.end as usize + self.buffer.len()) as u32;
                 let delta = (position - self.active.base) as u32;
                 let matcher = &draft.matcher;
@@ -202,7 +226,7 @@ impl DiskWriter {
                 let place = Place { kind: Kind::Answer, position, wall_ms };
                 put_answer(&mut self.buffer, salt, place, key, &submission.drafts, hub);
             }
-            placed.push(submission);
+            placed.push((submission, None));
         }
         (placed, position)
     }
@@ -215,7 +239,7 @@ impl DiskWriter {
         }
         match self.log.last_of(topic) {
             Ok(Some(position)) => LastOf::At(position),
-            Ok(None) => self.manifest.dropped.keys.last_of(&topic),
+            Ok(None) => self.log.view().dropped.keys.last_of(&topic),
             Err(_) => LastOf::Unknown,
         }
     }
@@ -261,13 +285,16 @@ impl DiskWriter {
 
     /// Makes sure that so many bytes can be written behind the end: in this segment, or in a new one.
     fn make_room(&mut self, bytes: u64, now: Now) -> Result<(), Refusal> {
-        if self.end + bytes > SEGMENT_HEAD as u64 + self.config.segment_bytes() && self.end > SEGMENT_HEAD as u64
-            || self.is_long_enough(now)
-        {
+        // One that has answers and no event yet goes on: the next would bear its name.
+        let has_events = self.tail > self.active.base;
+        let is_large = self.end + bytes > SEGMENT_HEAD as u64 + self.config.segment_bytes();
+        if has_events && is_large || self.is_long_enough(now) {
             self.rotate()?;
-            self.enforce(now);
         }
         let needed = self.end + bytes;
+        if needed > SEGMENT_MAX {
+            return Err(Refusal::Full);
+        }
         if needed <= self.allocated {
             return Ok(());
         }
@@ -290,12 +317,24 @@ impl DiskWriter {
         records > 0 && (old || self.config.records.is_some_and(|max| records >= (max / DiskConfig::SEGMENTS).max(1)))
     }
 
+    /// Where nothing is published any more, the active segment ends once all of it is too old, and can be dropped.
+    fn end_what_is_old(&mut self, now: Now) {
+        let old = self.tail > self.active.base && self.active.is_older(self.clock.read(now), self.config.age_ms);
+        if old && self.queue.condition() != Condition::Failed {
+            match self.rotate() {
+                // A full disk leaves it for the next time.
+                Ok(()) | Err(Refusal::Full) => {}
+                Err(Refusal::Failed(error)) => self.queue.fail(error),
+            }
+        }
+    }
+
     /// Ends the active segment and begins another.
     fn rotate(&mut self) -> Result<(), Refusal> {
         self.active.file.truncate(self.end)?;
         self.allocated = self.end;
         self.active.file.sync().map_err(Refusal::Failed)?;
-        let next = new_segment(&*self.log.disk, self.manifest.log_id, self.tail, self.group)?;
+        let next = new_segment(&*self.log.disk, self.log_id, self.tail, self.group)?;
         self.active = Arc::new(next);
         self.end = SEGMENT_HEAD as u64;
         self.allocated = self.end;
@@ -305,100 +344,6 @@ impl DiskWriter {
         self.queue.wake_readers();
         Ok(())
     }
-
-    /// Drops the segments that are beyond the bounds.
-    pub(super) fn enforce(&mut self, now: Now) {
-        if self.queue.condition() == Condition::Failed {
-            return;
-        }
-        let wall_ms = self.clock.read(now);
-        let old = |segment: &Segment| {
-            segment.summary(|summary| wall_ms.saturating_sub(summary.last_wall_ms) > self.config.age_ms)
-        };
-        if self.tail > self.active.base && old(&self.active) {
-            // Everything is too old. A failure leaves it for the next time.
-            match self.rotate() {
-                Ok(()) | Err(Refusal::Full) => {}
-                Err(Refusal::Failed(error)) => return self.queue.fail(error),
-            }
-        }
-        let size = self.log.size();
-        let (mut bytes, mut records) = (size.bytes, size.records);
-        let view = self.log.view();
-        let Some((_, older)) = view.segments.split_last() else { return };
-        let mut gone = 0;
-        for segment in older {
-            let too_many = self.config.records.is_some_and(|max| records > max);
-            let too_old = segment.summary(|s| wall_ms.saturating_sub(s.last_wall_ms) > self.config.age_ms);
-            if bytes <= self.config.bytes && !too_many && !too_old {
-                break;
-            }
-            gone += 1;
-            segment.summary(|summary| {
-                bytes -= u64::from(summary.bytes);
-                records -= u64::from(summary.records);
-            });
-        }
-        if gone > 0 {
-            self.drop_segments(&view, gone);
-        }
-    }
-
-    fn drop_segments(&mut self, view: &View, count: usize) {
-        let mut dropped = Dropped::clone(&view.dropped);
-        for segment in &view.segments[..count] {
-            fold(&mut dropped, segment);
-        }
-        self.manifest.dropped = dropped;
-        self.manifest.reached = self.tail;
-        match self.manifest.write(&*self.log.disk) {
-            Ok(()) => {}
-            // Room is what dropping makes. Without the new manifest the next start knows less of what was dropped, and
-            // says so to everybody who may have lost something.
-            Err(error) if is_full(&error) => {}
-            Err(error) => return self.queue.fail(error),
-        }
-        let dropped = Arc::new(self.manifest.dropped.clone());
-        self.log.change(|view| {
-            view.segments.drain(..count);
-            view.dropped = dropped;
-        });
-        for segment in &view.segments[..count] {
-            remove_segment(&*self.log.disk, segment.base);
-        }
-    }
-}
-
-/// Takes the segment's files away. One that stays is taken away at the next start.
-pub(super) fn remove_segment(disk: &dyn Disk, base: u64) {
-    _ = disk.remove(&log_name(base));
-    _ = disk.remove(&index_name(base));
-}
-
-/// Remembers of a segment what returning readers must be told.
-fn fold(dropped: &mut Dropped, segment: &Segment) {
-    if segment.hole_before {
-        dropped.note_unknown(segment.base);
-    }
-    let last = segment.last_position();
-    match segment.entries() {
-        Ok(entries) => {
-            // They are in the order of keys: the last of each counts, and they are noted in the order of positions.
-            let mut newest: Vec<Entry> =
-                entries.chunk_by(|a, b| a.key == b.key).filter_map(|run| run.last().copied()).collect();
-            newest.sort_unstable_by_key(|entry| entry.delta);
-            for entry in newest {
-                let position = segment.base + u64::from(entry.delta);
-                match entry.key {
-                    EVERYBODY => dropped.broadcast = position,
-                    key if entry.is_client() => dropped.clients.note(key, position),
-                    key => dropped.keys.note(key, position),
-                }
-            }
-        }
-        Err(_) => dropped.note_unknown(last),
-    }
-    dropped.floor = last;
 }
 
 /// Makes the file of a new segment, and makes sure that it is there after a loss of power.
@@ -407,9 +352,13 @@ pub(super) fn new_segment(disk: &dyn Disk, log_id: u64, base: u64, group: u64) -
     // From an attempt that failed half-way: nothing was ever committed to it.
     remove_segment(disk, base);
     let file = disk.create(&name)?;
-    file.write_at(&segment_head(log_id, base), 0)?;
-    file.sync()?;
-    disk.sync()?;
+    let head = segment_head(log_id, base);
+    let made = file.write_at(&head, 0).and_then(|()| file.sync()).and_then(|()| disk.sync());
+    if made.is_err() {
+        // The segment before it may be written to again, up to and beyond where this one begins.
+        remove_segment(disk, base);
+        made?;
+    }
     let summary = Summary {
         records: 0,
         bytes: SEGMENT_HEAD as u32,

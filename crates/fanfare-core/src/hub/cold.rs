@@ -11,6 +11,7 @@ use crate::log::ReadLimit;
 use crate::mail::Message;
 use crate::sink::Token;
 use crate::sync::{Mutex, lock};
+use crate::time::Now;
 use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
@@ -86,16 +87,25 @@ impl<S> Hub<S> {
         true
     }
 
-    /// Writes the index of one segment that is complete. False if there is none to write. Blocks on the disk.
+    /// Drops what is beyond the bounds, and writes the index of one segment that is complete. False if there is none to
+    /// write. Blocks on the disk; call it every second, and whenever the threads that read are woken.
     ///
     /// # Errors
     ///
-    /// Whatever the disk says; nothing is lost by it, and it is worth another try after the next segment.
-    pub fn seal(&self) -> io::Result<bool> {
-        self.inner.disk.as_ref().map_or(Ok(false), |disk| disk.log.seal_one())
+    /// Whatever the disk says to the index. Nothing is lost by it, and it is worth another try after the next segment.
+    pub fn maintain(&self, now: Now) -> io::Result<bool> {
+        let Some(disk) = &self.inner.disk else { return Ok(false) };
+        if disk.queue.condition() == Condition::Failed {
+            return Ok(false);
+        }
+        if let Err(error) = disk.log.enforce(now) {
+            disk.queue.fail(error);
+            return Ok(false);
+        }
+        disk.log.seal_one()
     }
 
-    /// Sets how to wake the threads that drive the writer, and those that call [`Hub::read_cold`] and [`Hub::seal`].
+    /// Sets how to wake the threads that drive the writer, and those that call [`Hub::read_cold`] and [`Hub::maintain`].
     /// Only the first call counts.
     pub fn set_disk_wakes(
         &self,

@@ -208,8 +208,9 @@ impl<S> Hub<S> {
     /// Where `last:N` begins, if that is for the disk to say: it is read before the release lock is taken. Blocks.
     pub(super) fn find_last(&self, keys: &[Key], start: Start) -> Start {
         let (Start::Last(count), Some(disk)) = (start, &self.inner.disk) else { return start };
-        if self.lock().log.last_matching(keys, count).is_some() {
-            return start;
+        // Memory may drop it before the lock is taken again; then it is read from disk.
+        if let Some(position) = self.lock().log.last_matching(keys, count) {
+            return Start::At(position);
         }
         match disk.log.last_matching(keys, count) {
             Some(position) => Start::At(position),
@@ -226,6 +227,7 @@ impl<S> Hub<S> {
         match start {
             Start::Live => (Resume::Live, log.tail(), log.tail()),
             Start::Earliest => resumed(floor),
+            Start::At(position) if position >= log.floor() => resumed(position),
             Start::At(position) => resumed(position.max(floor)),
             Start::Last(count) => resumed(log.last_matching(keys, count).unwrap_or(floor)),
             Start::After(cursor) => match cursor.and_then(|cursor| log.resolve(cursor)) {
@@ -237,6 +239,8 @@ impl<S> Hub<S> {
                         None => log.loss(keys, None, position),
                     };
                     match loss {
+                        // Memory may reach further back than a disk with a smaller bound.
+                        Loss::Nothing if position >= log.floor() => resumed(position),
                         Loss::Nothing => (Resume::Resumed, position, position.max(floor)),
                         Loss::GapUntil(end) => (Resume::Gap, end, end),
                     }

@@ -90,7 +90,7 @@ impl<S> Hub<S> {
     }
 
     /// Makes a hub over a log on disk, with its shards and the writer, each of which wants a thread that drives it;
-    /// [`Hub::read_cold`] and [`Hub::seal`] want one or two more.
+    /// [`Hub::read_cold`] and [`Hub::maintain`] want one or two more.
     ///
     /// # Panics
     ///
@@ -184,15 +184,14 @@ impl<S> Hub<S> {
         port.wake_if_asleep();
     }
 
-    /// What a connection is matched by: made with this start's secret, since an event in the log must not find a
-    /// connection of a later start in the same slot.
+    /// What a connection is matched by: made with this start's secret, since an event in a log that lasts must not find
+    /// a connection of a later start in the same slot.
     pub(crate) fn client_key(&self, slot: u32, generation: u32) -> Key {
-        let word = self.inner.client_secret.client(slot, generation).words().1;
-        Key::from_words(word, self.inner.client_secret.client(generation, !slot).word())
+        self.inner.client_secret.client(slot, generation)
     }
 
     pub(crate) fn client_tag(&self, slot: u32, generation: u32) -> u64 {
-        self.inner.client_secret.client(slot, generation).word()
+        self.inner.client_secret.client_tag(slot, generation)
     }
 
     /// A number from 0 to `span`, for whoever spreads something over time.

@@ -6,7 +6,7 @@ use crate::dropped::LastOf;
 use crate::event::Event;
 use crate::expect::{self, ExpectedLast};
 use crate::key::Key;
-use crate::limits::QUICK_FANOUT;
+use crate::limits::{BATCH_BYTES, QUICK_FANOUT};
 use crate::log::Record;
 use crate::store::{Content, Draft, Durability, IdempotencyKey, PublishError, Receipt, Reply, Sequencer, Submission};
 use crate::target::{ClientId, Matcher, Name, Target};
@@ -43,7 +43,12 @@ impl<S> Hub<S> {
         if drafts.is_empty() {
             return reply(Ok(Vec::new()));
         }
-        self.inner.store.submit(Submission { drafts, key, now, reply }, self);
+        let submission = Submission { drafts, key, now, reply };
+        let bytes = submission.log_bytes();
+        if bytes > BATCH_BYTES {
+            return (submission.reply)(Err(PublishError::TooLarge(bytes)));
+        }
+        self.inner.store.submit(submission, self);
     }
 
     /// Remembers an answer that was given `age_ms` ago: for keys that are read back from a log at the start, in its
@@ -146,10 +151,11 @@ impl<S> Hub<S> {
     /// A target in keys. A client id that was not made here names nobody, whatever slot it points to: not in the
     /// directory, and not by its key, which is what a connection that lags is matched by.
     fn matcher(&self, target: &Target) -> Matcher {
-        let Target::Client(id) = target else { return target.matcher(&self.inner.keyer) };
-        let known = id.tag == self.client_tag(id.slot, id.generation);
-        let id = if known { *id } else { ClientId { slot: u32::MAX, ..*id } };
-        Matcher::Client(id, self.client_key(id.slot, id.generation))
+        target.matcher(&self.inner.keyer, |id| {
+            let known = id.tag == self.client_tag(id.slot, id.generation);
+            let id = if known { id } else { ClientId { slot: u32::MAX, ..id } };
+            Matcher::Client(id, self.client_key(id.slot, id.generation))
+        })
     }
 
     fn hand_over(

@@ -161,6 +161,7 @@ impl<S> Hub<S> {
             refused: guarded.refused,
             log_records: guarded.log.records(),
             log_bytes: guarded.log.bytes(),
+            floor: guarded.log.floor(),
             position: guarded.log.tail(),
             ..Stats::default()
         };
@@ -170,6 +171,7 @@ impl<S> Hub<S> {
             stats.log_records = size.records as usize;
             stats.log_bytes = size.bytes as usize;
             stats.log_segments = size.segments;
+            stats.floor = disk.log.floor();
             stats.disk = Some(disk.queue.condition());
         }
         for port in &self.inner.ports {

@@ -277,7 +277,11 @@ impl<S: Sink> Shard<S> {
                 }
                 Message::Attach { token, sink, greeting } => self.attach(token, sink, greeting, now),
                 Message::Close { token, reason } => self.end(token, reason, now),
-                Message::Cold { token, position, chunk } => self.cold_arrived(token, position, chunk, now),
+                Message::Cold { token, position, chunk } => {
+                    // It may be clean behind what was read.
+                    everybody_dirty = false;
+                    self.cold_arrived(token, position, chunk, now);
+                }
                 Message::Drain { reason, window_ms } => self.begin_drain(reason, window_ms, now),
                 Message::Skipped => {
                     skipped = true;

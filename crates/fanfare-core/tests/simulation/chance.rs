@@ -23,19 +23,19 @@ impl Chance {
         (self.next() % end as u64) as usize
     }
 
-    fn one_in(&mut self, count: usize) -> bool {
+    pub fn one_in(&mut self, count: usize) -> bool {
         self.below(count) == 0
     }
 
-    fn pick<T: Clone>(&mut self, from: &[T]) -> T {
+    pub fn pick<T: Clone>(&mut self, from: &[T]) -> T {
         from[self.below(from.len())].clone()
     }
 
-    fn maybe(&mut self, end: usize) -> Option<u8> {
+    pub fn maybe(&mut self, end: usize) -> Option<u8> {
         self.one_in(2).then(|| self.below(end) as u8)
     }
 
-    fn seed(&mut self) -> [u64; 6] {
+    pub fn seed(&mut self) -> [u64; 6] {
         std::array::from_fn(|_| self.next())
     }
 
@@ -60,11 +60,11 @@ impl Chance {
         ConnectionOptions { comment_heartbeat: self.one_in(5), slow_policy }
     }
 
-    fn metadata(&mut self) -> Vec<(u8, u8)> {
+    pub fn metadata(&mut self) -> Vec<(u8, u8)> {
         (0..2).filter_map(|key| self.maybe(2).map(|value| (key, value))).collect()
     }
 
-    fn who(&mut self) -> Who {
+    pub fn who(&mut self) -> Who {
         let topics: BTreeSet<u8> = (0..self.below(3)).map(|_| self.below(4) as u8).collect();
         if self.one_in(6) {
             return Who::default();
@@ -72,7 +72,8 @@ impl Chance {
         Who { user: self.maybe(4), session: self.maybe(4), topics, metadata: self.metadata() }
     }
 
-    fn to(&mut self, world: &World) -> To {
+    /// `ids` are the names of all connections so far.
+    pub fn to(&mut self, ids: &[&str]) -> To {
         let number = self.below(4) as u8;
         match self.below(14) {
             0..=2 => To::All,
@@ -80,9 +81,9 @@ impl Chance {
             5 => To::Users((0..self.below(5)).map(|_| self.below(5) as u8).collect()),
             6..=7 => To::Topic(number),
             8 => To::Session(number),
-            9..=10 if !world.conns.is_empty() => {
-                let conn = self.below(world.conns.len());
-                if self.one_in(3) { To::Forged(forged(&world.trace.conns[conn].client_id)) } else { To::Client(conn) }
+            9..=10 if !ids.is_empty() => {
+                let conn = self.below(ids.len());
+                if self.one_in(3) { To::Forged(forged(ids[conn])) } else { To::Client(conn) }
             }
             _ => {
                 let (user, session, metadata) = (self.maybe(4), self.maybe(4), self.metadata());
@@ -94,9 +95,9 @@ impl Chance {
         }
     }
 
-    fn draw(&mut self, world: &World, plans: &mut Plans) -> Draw {
-        plans.serial += 1;
-        let (to, serial) = (self.to(world), plans.serial);
+    pub fn draw(&mut self, ids: &[&str], serial: &mut usize) -> Draw {
+        *serial += 1;
+        let (to, serial) = (self.to(ids), *serial);
         let data = match self.below(6) {
             0 => format!("{serial}\n\ndata: x\r\nid: 9\r: y\n"),
             1 => format!("{{\"n\":{serial},\"pad\":\"{}\"}}", "ü".repeat(self.below(300))),
@@ -108,6 +109,12 @@ impl Chance {
         draw.own_id = self.one_in(5).then(|| self.pick(&["order-7", "1.a.b", "x"]).to_owned());
         draw.retry = self.one_in(9).then(|| self.next() % 9_000);
         draw.ephemeral = self.one_in(4);
+        draw
+    }
+
+    /// An event that may expect one before it.
+    fn draw_expecting(&mut self, world: &World, plans: &mut Plans) -> Draw {
+        let mut draw = self.draw(&ids(world), &mut plans.serial);
         if let (To::Topic(topic), false) = (&draw.to, draw.ephemeral) {
             draw.expected = (!self.one_in(3)).then(|| self.expected(world, *topic));
         }
@@ -149,7 +156,7 @@ impl Chance {
             }
             return (Some((name, fingerprint)), draws);
         }
-        let draws: Vec<Draw> = (0..=self.below(most)).map(|_| self.draw(world, plans)).collect();
+        let draws: Vec<Draw> = (0..=self.below(most)).map(|_| self.draw_expecting(world, plans)).collect();
         if !keyed {
             return (None, draws);
         }
@@ -177,6 +184,10 @@ impl Chance {
         let id = crate::whatwg::read(&bytes[..seen], before).last_event_id;
         if id.is_empty() { From::Live } else { From::After(id) }
     }
+}
+
+fn ids(world: &World) -> Vec<&str> {
+    world.trace.conns.iter().map(|conn| conn.client_id.as_str()).collect()
 }
 
 /// The same slot and generation with another tag.
@@ -227,7 +238,7 @@ pub fn play(chance: &mut Chance, world: &mut World) {
         _ => {}
     }
     if world.closed {
-        world.publish(vec![chance.draw(world, &mut plans)]);
+        world.publish(vec![chance.draw_expecting(world, &mut plans)]);
     }
     world.finish(chance.one_in(2));
 }
@@ -320,7 +331,7 @@ fn operate(chance: &mut Chance, world: &mut World, mood: &Mood, plans: &mut Plan
             world.unacknowledged(conn, silent);
         }
         (88..=90, _) if mood.huge => {
-            let hot = if chance.one_in(2) { To::All } else { chance.to(world) };
+            let hot = if chance.one_in(2) { To::All } else { chance.to(&ids(world)) };
             // Who is full when the window passes it by is slow.
             let slow = if chance.one_in(2) { fill(chance, world, &owned, &hot, plans) } else { Vec::new() };
             // Beyond the window, sometimes beyond the inbox.
@@ -337,7 +348,7 @@ fn operate(chance: &mut Chance, world: &mut World, mood: &Mood, plans: &mut Plan
             }
         }
         (88..=89, _) if mood.floods => {
-            let hot = chance.to(world);
+            let hot = chance.to(&ids(world));
             let count = chance.pick(&[30, 100, 400]);
             let draws = (0..count).map(|_| flooding(&hot, plans, 120)).collect();
             world.publish(draws);

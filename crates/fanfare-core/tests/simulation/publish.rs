@@ -48,7 +48,7 @@ impl Draw {
         900 + self.data.len() + self.event_type.len() + 7 * lines + 48 * keys
     }
 
-    fn event(&self) -> Event {
+    pub fn event(&self) -> Event {
         let mut event = Event::new(&self.event_type, self.data.as_str()).unwrap().with_ephemeral(self.ephemeral);
         if let Some(id) = &self.own_id {
             event = event.with_id(id).unwrap();

@@ -7,19 +7,22 @@ use super::store::{Desk, Request};
 use fanfare_core::{ClientId, Disconnect, Ending, Hub, Input, Now, Sink, Token};
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 #[derive(Debug, Default)]
 pub struct Clock {
     pub step: AtomicUsize,
     pub ms: AtomicU64,
+    /// How far the wall clock is off.
+    pub wall_offset_ms: AtomicI64,
 }
 
 impl Clock {
     pub fn now(&self) -> Now {
         let mono_ms = self.ms.load(Ordering::Relaxed);
-        Now { mono_ms, wall_ms: 1_700_000_000_000 + mono_ms }
+        let wall_ms = (1_700_000_000_000 + mono_ms).saturating_add_signed(self.wall_offset_ms.load(Ordering::Relaxed));
+        Now { mono_ms, wall_ms }
     }
 
     pub fn step(&self) -> usize {

@@ -1,5 +1,7 @@
 //! The binary as a child process on a port of the system's choosing, and just enough HTTP to talk to it.
 
+#![allow(dead_code, reason = "each test binary uses its part")]
+
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
@@ -18,8 +20,14 @@ pub(crate) struct Server {
 
 /// The binary with a clean environment and these arguments.
 pub(crate) fn fanfare(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_fanfare"));
-    command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    fanfare_under(&[], arguments)
+}
+
+/// The same, started by another program that is given it as its last arguments.
+pub(crate) fn fanfare_under(wrapper: &[&str], arguments: &[&str]) -> Command {
+    let all: Vec<&str> = wrapper.iter().chain(&[env!("CARGO_BIN_EXE_fanfare")]).chain(arguments).copied().collect();
+    let mut command = Command::new(all[0]);
+    command.args(&all[1..]).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("FANFARE_")) {
         command.env_remove(name);
     }
@@ -33,7 +41,12 @@ impl Server {
         Self::spawn(fanfare(&all))
     }
 
-    pub(crate) fn spawn(mut command: Command) -> Self {
+    pub(crate) fn spawn(command: Command) -> Self {
+        Self::try_spawn(command).unwrap_or_else(|said| panic!("it did not start: {said}"))
+    }
+
+    /// What it said instead, if it does not start.
+    pub(crate) fn try_spawn(mut command: Command) -> Result<Self, String> {
         let mut child = command.spawn().expect("the binary starts");
         let stderr = child.stderr.take().expect("its stderr");
         let (sender, log) = mpsc::channel();
@@ -44,8 +57,21 @@ impl Server {
                 }
             }
         });
-        let address = address_in(|| log.recv_timeout(PATIENCE).expect("a line with the address"));
-        Self { child, address, log }
+        let mut said = String::new();
+        let address = address_in(|| match log.recv_timeout(PATIENCE) {
+            Ok(line) => {
+                said.push_str(&line);
+                said.push('\n');
+                Some(line)
+            }
+            Err(mpsc::RecvTimeoutError::Disconnected) => None,
+            Err(mpsc::RecvTimeoutError::Timeout) => panic!("no line with the address"),
+        });
+        let Some(address) = address else {
+            wait(&mut child);
+            return Err(said);
+        };
+        Ok(Self { child, address, log })
     }
 
     /// A server whose log is read up to its address and no further; also returns the end that could read on.
@@ -55,8 +81,9 @@ impl Server {
         let address = address_in(|| {
             let mut line = String::new();
             reader.read_line(&mut line).expect("a line with the address");
-            line
+            Some(line)
         });
+        let address = address.expect("it starts");
         let (_, log) = mpsc::channel();
         (Self { child, address, log }, reader)
     }
@@ -64,6 +91,16 @@ impl Server {
     pub(crate) fn signal(&self, name: &str) {
         let status = Command::new("kill").args([&format!("-{name}"), &self.child.id().to_string()]).status();
         assert!(status.expect("kill runs").success());
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Ends it as a crash does: nothing more is done by it.
+    pub(crate) fn kill(mut self) {
+        self.child.kill().expect("it is killed");
+        self.child.wait().expect("it ended");
     }
 
     pub(crate) fn wait(&mut self) -> ExitStatus {
@@ -106,11 +143,12 @@ impl Server {
     }
 }
 
-fn address_in(mut next: impl FnMut() -> String) -> SocketAddr {
+/// The address in the first line that has one. `None` if the lines end before; what is no JSON is why.
+fn address_in(mut next: impl FnMut() -> Option<String>) -> Option<SocketAddr> {
     loop {
-        let line: serde_json::Value = serde_json::from_str(&next()).expect("JSON where stderr is no terminal");
+        let Ok(line) = serde_json::from_str::<serde_json::Value>(&next()?) else { continue };
         if let Some(address) = line["address"].as_str() {
-            return address.parse().expect("an address");
+            return Some(address.parse().expect("an address"));
         }
     }
 }

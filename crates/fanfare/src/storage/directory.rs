@@ -2,7 +2,7 @@
 
 use crate::error::StorageError;
 use crate::sys;
-use fanfare_core::disk::{Disk, DiskFile};
+use fanfare_core::disk::{Disk, DiskFile, OpenError, foreign};
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
@@ -30,6 +30,11 @@ impl Directory {
             return Err(StorageError::NotADirectory);
         }
         make(path).map_err(failed("make"))?;
+        // Somebody else's directory gets no lock of ours.
+        let names = Self::look_at(path)?.list().map_err(failed("list"))?;
+        if let Some(name) = foreign(&names) {
+            return Err(StorageError::Open(OpenError::Foreign(name.to_owned())));
+        }
         let lock = private().create(true).truncate(false).open(path.join(LOCK));
         let mut lock = lock.map_err(failed("write to"))?;
         match lock.try_lock() {

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 /// One can wait for the disk while the other finds what it needs in the system's cache.
 const READERS: usize = 2;
-/// The writer looks at retention so often where nothing is published.
+/// Ages are looked at so often where nothing is published.
 const IDLE: Duration = Duration::from_secs(1);
 
 /// See the module. Dropped, they finish what was submitted, and let go of the directory.
@@ -27,12 +27,13 @@ impl DiskThreads {
     pub(crate) fn start(hub: &EngineHub, writer: DiskWriter, clock: &Clock, lock: Lock) -> io::Result<Self> {
         let stop = Arc::new(AtomicBool::new(false));
         let mut handles = Vec::with_capacity(1 + READERS);
-        let (writer_hub, clock) = (hub.clone(), clock.clone());
+        let (writer_hub, writer_clock) = (hub.clone(), clock.clone());
         let named = |name: String| std::thread::Builder::new().name(name);
-        handles.push(named("fanfare-disk".into()).spawn(move || write(&writer_hub, writer, &clock))?);
+        handles.push(named("fanfare-disk".into()).spawn(move || write(&writer_hub, writer, &writer_clock))?);
         for number in 0..READERS {
-            let (hub, stop) = (hub.clone(), Arc::clone(&stop));
-            handles.push(named(format!("fanfare-read-{number}")).spawn(move || read(&hub, &stop, number == 0))?);
+            let (hub, stop, clock) = (hub.clone(), Arc::clone(&stop), clock.clone());
+            let maintains = (number == 0).then_some(clock);
+            handles.push(named(format!("fanfare-read-{number}")).spawn(move || read(&hub, &stop, maintains.as_ref()))?);
         }
         let writer = handles[0].thread().clone();
         let readers: Vec<_> = handles[1..].iter().map(|handle| handle.thread().clone()).collect();
@@ -90,16 +91,26 @@ fn tell(condition: Condition, error: Option<io::Error>) {
     }
 }
 
-fn read(hub: &EngineHub, stop: &AtomicBool, seals: bool) {
+/// Reads for whoever waits. One of the threads also maintains the log, by a clock.
+fn read(hub: &EngineHub, stop: &AtomicBool, maintains: Option<&Clock>) {
+    let mut told = false;
     while !stop.load(Ordering::Acquire) {
         while hub.read_cold() {}
-        if seals {
-            match hub.seal() {
-                Ok(true) => continue,
-                Ok(false) => {}
-                Err(error) => tracing::warn!(target: "fanfare", %error, "an index was not written; it stays in memory"),
+        let Some(clock) = maintains else {
+            std::thread::park();
+            continue;
+        };
+        match hub.maintain(clock.now()) {
+            Ok(true) => {
+                told = false;
+                continue;
             }
+            Err(error) if !told => {
+                told = true;
+                tracing::warn!(target: "fanfare", %error, "an index was not written; it stays in memory");
+            }
+            Ok(false) | Err(_) => {}
         }
-        std::thread::park();
+        std::thread::park_timeout(IDLE);
     }
 }

@@ -1,0 +1,14 @@
+//! Histories on a disk: many lives of one log, with what real disks do to it in between and in the middle.
+
+mod chance;
+pub mod check;
+mod corners;
+mod fake;
+mod lives;
+mod readers;
+pub mod record;
+mod world;
+
+pub use chance::run;
+pub use check::check;
+pub use corners::{CORNERS, count};
