@@ -227,7 +227,6 @@ impl<S> Hub<S> {
         match start {
             Start::Live => (Resume::Live, log.tail(), log.tail()),
             Start::Earliest => resumed(floor),
-            Start::At(position) if position >= log.floor() => resumed(position),
             Start::At(position) => resumed(position.max(floor)),
             Start::Last(count) => resumed(log.last_matching(keys, count).unwrap_or(floor)),
             Start::After(cursor) => match cursor.and_then(|cursor| log.resolve(cursor)) {
@@ -239,8 +238,6 @@ impl<S> Hub<S> {
                         None => log.loss(keys, None, position),
                     };
                     match loss {
-                        // Memory may reach further back than a disk with a smaller bound.
-                        Loss::Nothing if position >= log.floor() => resumed(position),
                         Loss::Nothing => (Resume::Resumed, position, position.max(floor)),
                         Loss::GapUntil(end) => (Resume::Gap, end, end),
                     }

@@ -83,7 +83,8 @@ fn verdict(
     let right = match from {
         From::Live => verdict.resume == Resume::Live && at(tail),
         From::Earliest => {
-            verdict.resume == Resume::Resumed && (damaged || at(floor))
+            // Memory may reach further back than a disk with a smaller bound.
+            verdict.resume == Resume::Resumed && (damaged || shown.is_none_or(|shown| shown <= floor))
                 || verdict.cursor.is_empty() && verdict.resume == Resume::Gap
         }
         From::Last(count) => {
@@ -91,7 +92,7 @@ fn verdict(
                 reader.visible().iter().filter(|entry| entry.position > position && entry.step <= step).count() as u64
             };
             let exact = shown.is_none_or(|shown| {
-                follow(shown) == *count || (shown == floor && follow(shown) <= *count) || (*count == 0 && shown == tail)
+                follow(shown) == *count || (shown <= floor && follow(shown) <= *count) || (*count == 0 && shown == tail)
             });
             (verdict.resume == Resume::Resumed && (exact || damaged))
                 || verdict.cursor.is_empty() && verdict.resume == Resume::Gap
