@@ -26,7 +26,9 @@ impl Sink for Tap {
 
     fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         let mut taken = self.0.lock().unwrap();
-        slices.iter().for_each(|slice| taken.extend_from_slice(slice));
+        for slice in slices {
+            taken.extend_from_slice(slice);
+        }
         Ok(slices.iter().map(|slice| slice.len()).sum())
     }
 
@@ -114,8 +116,12 @@ fn an_index_from_before_a_segment_was_written_to_again_is_not_believed() {
     let mut files = disk.files();
     files.remove("00000000000000000004.log").unwrap();
 
-    // A larger segment than before, ended without its index.
     let disk = MemoryDisk::with(files);
+    let mut problems = Vec::new();
+    verify(&disk, |problem| problems.push(problem)).unwrap();
+    assert!(matches!(&problems[..], [Problem::Lost { .. }]), "{problems:?}");
+
+    // A larger segment than before, ended without its index.
     let mut second = start(&disk, 2, 64 * 7);
     for data in ["a", "b", "c", "d"] {
         second.publish(data);

@@ -127,6 +127,12 @@ fn look(disk: &dyn Disk, thorough: bool, problem: &mut dyn FnMut(Problem)) -> Re
     if reached < manifest.reached && floor_now(disk, info.floor)? < manifest.reached {
         let name = bases.last().copied().map_or_else(String::new, log_name);
         problem(Problem::End { name, from: reached + 1, until: manifest.reached });
+    } else if let Some(newest) = bases.last()
+        && disk.open(&index_name(*newest)).is_ok()
+        // A server may have made it meanwhile.
+        && Files::read(disk)?.bases.last() == Some(newest)
+    {
+        problem(Problem::Lost { name: log_name(*newest) });
     }
     Ok(info)
 }

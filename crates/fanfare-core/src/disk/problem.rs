@@ -42,6 +42,12 @@ pub enum Problem {
         /// The index file.
         name: String,
     },
+    /// The newest segment has an index, which is written once there is another behind it.
+    #[error("it has an index, so there was a segment behind it, which is missing")]
+    Lost {
+        /// The segment in front.
+        name: String,
+    },
     /// One of the two manifest files cannot be read.
     #[error("this one of the two manifest files is damaged")]
     Manifest {
@@ -103,6 +109,7 @@ impl Problem {
             | Self::Head { name }
             | Self::Hole { name, .. }
             | Self::Index { name }
+            | Self::Lost { name }
             | Self::Manifest { name }
             | Self::Misfit { name }
             | Self::Missing { name, .. }
@@ -115,7 +122,7 @@ impl Problem {
     /// What readers notice of it, and what can be done where something can.
     pub fn meaning(&self) -> &'static str {
         match self {
-            Self::End { .. } | Self::Tail { .. } => {
+            Self::End { .. } | Self::Lost { .. } | Self::Tail { .. } => {
                 "the next start leaves a hole there: readers who pass are told a gap, and ids beyond it a reset"
             }
             Self::Foreign { .. } | Self::Overlap { .. } => {
