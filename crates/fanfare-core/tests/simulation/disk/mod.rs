@@ -7,6 +7,7 @@ mod fake;
 mod lives;
 mod readers;
 pub mod record;
+mod regressions;
 mod world;
 
 pub use chance::run;
