@@ -135,7 +135,9 @@ impl DiskWriter {
         }
         if self.queue.condition() == Condition::Failed {
             // While room was made: the manifest could not be written.
-            group.into_iter().for_each(|submission| (submission.reply)(Err(PublishError::ReadOnly)));
+            for submission in group {
+                (submission.reply)(Err(PublishError::ReadOnly));
+            }
             return;
         }
         let (group, position) = self.encode(group, hub, now);

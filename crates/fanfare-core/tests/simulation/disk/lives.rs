@@ -88,7 +88,6 @@ impl World {
         self.record.lives.push(Life {
             parent: self.parent,
             step: self.step(),
-            at_ms: now.mono_ms,
             config: birth.config.clone(),
             disk: birth.disk,
             epoch,
@@ -173,17 +172,11 @@ impl World {
     /// Puts the backup back, or begins with an empty directory where there is none.
     pub fn restore(&mut self) {
         self.begin(|| "an earlier state of the directory is put back".into());
-        match self.backup.take() {
-            Some(backup) => {
-                self.disk.restore(&backup.files);
-                self.parent = Some((backup.life, backup.step));
-                self.backup = Some(backup);
-                self.fault(Fault::Restored);
-            }
-            None => {
-                self.disk.restore(&super::fake::Snapshot::new());
-                self.parent = None;
-            }
+        let backup = self.backup.as_ref();
+        self.disk.restore(&backup.map(|backup| backup.files.clone()).unwrap_or_default());
+        self.parent = backup.map(|backup| (backup.life, backup.step));
+        if self.parent.is_some() {
+            self.fault(Fault::Restored);
         }
         self.pre_holes = None;
         self.attempts.clear();

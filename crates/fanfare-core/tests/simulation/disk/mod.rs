@@ -1,9 +1,11 @@
 //! Histories on a disk: many lives of one log, with what real disks do to it in between and in the middle.
 
+mod answers;
 mod chance;
 pub mod check;
 mod corners;
 mod fake;
+mod foreign;
 mod lives;
 mod readers;
 pub mod record;

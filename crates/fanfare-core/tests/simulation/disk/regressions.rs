@@ -1,6 +1,7 @@
 //! Lives of a log that once broke a promise, each cut down to what it takes. The checker judges them like all others.
 
 use super::check::check;
+use super::fake::is_segment;
 use super::lives::Birth;
 use super::record::{Expectation, Fault, Record};
 use super::world::World;
@@ -9,14 +10,14 @@ use crate::world::Draw;
 use fanfare_core::disk::DiskConfig;
 use fanfare_core::{HubConfig, PublishError, Resume};
 
-fn birth(number: u64) -> Birth {
+pub fn birth(number: u64) -> Birth {
     let config = HubConfig { log_bytes: 1, ..HubConfig::default() };
     let disk = DiskConfig { bytes: 1 << 20, ..DiskConfig::default() };
     Birth { config, disk, seed: [3, 1, 4, 1, 5, number], disk_seed: [2, 7, 1, (number + 1) << 20] }
 }
 
 /// The first life of a log.
-fn world(change: impl FnOnce(&mut Birth)) -> World {
+pub fn world(change: impl FnOnce(&mut Birth)) -> World {
     let mut first = birth(0);
     change(&mut first);
     let mut world = World::new(1);
@@ -24,11 +25,11 @@ fn world(change: impl FnOnce(&mut Birth)) -> World {
     world
 }
 
-fn all(text: &str) -> Vec<Draw> {
+pub fn all(text: &str) -> Vec<Draw> {
     vec![Draw::new(To::All, text)]
 }
 
-fn say(world: &mut World, text: &str) {
+pub fn say(world: &mut World, text: &str) {
     world.publish(all(text), None, Vec::new());
     world.commit();
 }
@@ -113,7 +114,7 @@ fn keys_are_read_back_past_a_segment_that_was_only_begun() {
     world.touch_disk("stops", None, |disk| disk.stop_after(6));
     world.commit();
     world.kill();
-    assert_eq!(world.disk.names().iter().filter(|name| name.ends_with(".log")).count(), 2);
+    assert_eq!(world.disk.names().iter().filter(|name| is_segment(name)).count(), 2);
     assert!(world.open(&birth(1)));
     world.send(vec![0], Some((1, 7)), Vec::new());
     world.commit();
@@ -257,7 +258,7 @@ fn an_index_that_is_made_anew_under_a_later_key_tells_its_holes() {
     let large = "x".repeat(70_000);
     say(&mut world, &large);
     world.seal();
-    assert!(world.disk.names().iter().any(|name| name.ends_with("0.idx")));
+    assert!(world.disk.names().iter().any(|name| name.contains("0.idx")));
     world.end_well();
     assert!(world.open(&birth(1)));
     let page = world.disk.written("00000000000000000000.idx") - 10;
@@ -280,8 +281,8 @@ fn a_log_without_its_newest_segment_does_not_go_on_below_its_floor() {
     world.end_well();
     // Files of a dropped segment are back, and the newest is gone.
     let (mut files, newest) = (world.disk.snapshot(), world.disk.names());
-    newest.iter().filter(|name| name.ends_with(".log")).for_each(|name| _ = files.remove(name));
-    files.extend(old.into_iter().filter(|(name, _)| name.ends_with(".log")));
+    newest.iter().filter(|name| is_segment(name)).for_each(|name| _ = files.remove(name));
+    files.extend(old.into_iter().filter(|(name, _)| is_segment(name)));
     world.touch_disk("the newest segment is lost", Some(Fault::Deleted), |disk| disk.restore(&files));
     assert!(world.open(&birth(1)));
     say(&mut world, "later");
