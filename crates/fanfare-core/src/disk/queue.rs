@@ -114,6 +114,9 @@ impl Store for DiskStore {
     fn submit(&self, submission: Submission, sequencer: &dyn Sequencer) {
         if !submission.is_kept() {
             // Nothing to keep: live delivery does not wait for the disk, nor does it stop with it.
+            if lock(&self.queue.waiting).closed {
+                return (submission.reply)(Err(PublishError::Closed));
+            }
             return sequencer.release(submission, Durability::Disk);
         }
         let bytes = submission.log_bytes();
