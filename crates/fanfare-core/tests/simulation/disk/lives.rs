@@ -3,10 +3,12 @@
 
 use super::record::{End, Fault, Kept, Life};
 use super::world::{Running, World};
+use crate::model::To;
 use crate::whatwg;
+use crate::world::Draw;
 use core::ops::ControlFlow;
 use fanfare_core::disk::{self, DiskConfig, DiskSeed, LogFilter, Problem, WriterTurn};
-use fanfare_core::{Disconnect, Hub, HubConfig, Seed};
+use fanfare_core::{Disconnect, Hub, HubConfig, PublishError, Seed};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -147,6 +149,19 @@ impl World {
             }
         }
         self.settle();
+        if !self.disk.has_stopped() {
+            // Nothing is taken any more, whatever it is.
+            let first = self.record.sends.len();
+            self.publish(vec![Draw::new(To::All, "too late")], None, Vec::new());
+            self.publish(vec![Draw::new(To::All, "too late").ephemeral()], None, Vec::new());
+            for send in self.record.sends.drain(first..).collect::<Vec<_>>() {
+                if !matches!(send.answer, Some((_, Err(PublishError::Closed)))) {
+                    self.wrong(format!("after its end {:?}", send.answer));
+                }
+            }
+            let events = self.record.events.len() - 2;
+            self.record.events.truncate(events);
+        }
         self.begin(|| "the process ends".into());
         self.let_go(End::Clean);
         self.end();

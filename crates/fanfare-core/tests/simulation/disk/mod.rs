@@ -7,6 +7,7 @@ mod corners;
 mod fake;
 mod foreign;
 mod lives;
+mod planted;
 mod readers;
 pub mod record;
 mod regressions;
