@@ -1,5 +1,6 @@
 //! The engine's promises under simulation: a hub of one to three shards with simulated sinks, clock and chance,
-//! against a naive model, one history from one number.
+//! against a naive model, one history from one number. Every third is in memory only; the others are lives of one
+//! log on a simulated disk (`disk`), which loses power, fills up, fails and rots.
 //!
 //! `FANFARE_SIM_SEED=n` runs one history and prints all of it, `FANFARE_SIM_SEEDS=n` sets how many are run.
 //!

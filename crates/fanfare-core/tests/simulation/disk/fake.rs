@@ -65,6 +65,10 @@ struct Handle {
     manifest: bool,
 }
 
+pub fn is_segment(name: &str) -> bool {
+    name.strip_suffix(".log").is_some()
+}
+
 fn stop() -> io::Error {
     io::Error::other("the world has stopped")
 }
@@ -252,7 +256,7 @@ impl FakeDisk {
     /// True if a loss of power could change what a segment says.
     pub fn has_unsynced_records(&self) -> bool {
         let state = self.state();
-        let segments = state.names.iter().filter(|(name, _)| name.ends_with(".log"));
+        let segments = state.names.iter().filter(|(name, _)| is_segment(name));
         segments.map(|(_, inode)| &state.inodes[*inode]).any(|inode| !inode.dirty.is_empty() || !inode.lost.is_empty())
     }
 

@@ -3,10 +3,12 @@
 
 use super::record::{End, Fault, Kept, Life};
 use super::world::{Running, World};
+use crate::model::To;
 use crate::whatwg;
+use crate::world::Draw;
 use core::ops::ControlFlow;
 use fanfare_core::disk::{self, DiskConfig, DiskSeed, LogFilter, Problem, WriterTurn};
-use fanfare_core::{Disconnect, Hub, HubConfig, Seed};
+use fanfare_core::{Disconnect, Hub, HubConfig, PublishError, Seed};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -84,7 +86,6 @@ impl World {
         self.record.lives.push(Life {
             parent: self.parent,
             step: self.step(),
-            at_ms: now.mono_ms,
             config: birth.config.clone(),
             disk: birth.disk,
             epoch,
@@ -144,6 +145,19 @@ impl World {
             }
         }
         self.settle();
+        if !self.disk.has_stopped() {
+            // Nothing is taken any more, whatever it is.
+            let first = self.record.sends.len();
+            self.publish(vec![Draw::new(To::All, "too late")], None, Vec::new());
+            self.publish(vec![Draw::new(To::All, "too late").ephemeral()], None, Vec::new());
+            for send in self.record.sends.drain(first..).collect::<Vec<_>>() {
+                if !matches!(send.answer, Some((_, Err(PublishError::Closed)))) {
+                    self.wrong(format!("after its end {:?}", send.answer));
+                }
+            }
+            let events = self.record.events.len() - 2;
+            self.record.events.truncate(events);
+        }
         self.begin(|| "the process ends".into());
         self.let_go(End::Clean);
         self.end();
@@ -169,17 +183,11 @@ impl World {
     /// Puts the backup back, or begins with an empty directory where there is none.
     pub fn restore(&mut self) {
         self.begin(|| "an earlier state of the directory is put back".into());
-        match self.backup.take() {
-            Some(backup) => {
-                self.disk.restore(&backup.files);
-                self.parent = Some((backup.life, backup.step));
-                self.backup = Some(backup);
-                self.fault(Fault::Restored);
-            }
-            None => {
-                self.disk.restore(&super::fake::Snapshot::new());
-                self.parent = None;
-            }
+        let backup = self.backup.as_ref();
+        self.disk.restore(&backup.map(|backup| backup.files.clone()).unwrap_or_default());
+        self.parent = backup.map(|backup| (backup.life, backup.step));
+        if self.parent.is_some() {
+            self.fault(Fault::Restored);
         }
         self.pre_holes = None;
         self.attempts.clear();

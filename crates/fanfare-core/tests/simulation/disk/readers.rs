@@ -103,7 +103,7 @@ fn verdict(
                 let gone = |entry: &&Entry| entry.position > presented && entry.position <= floor.min(life.tail);
                 match verdict.resume {
                     // What memory has beyond the disk's floor is not lost; what was there before this life is.
-                    Resume::Resumed => (damaged || !reader.visible().iter().any(|entry| gone(entry))) && at(presented),
+                    Resume::Resumed => (damaged || !reader.visible().iter().any(gone)) && at(presented),
                     Resume::Gap => {
                         reader.gap(presented, floor.max(shown.unwrap_or(floor)), step).is_none()
                             || verdict.cursor.is_empty()

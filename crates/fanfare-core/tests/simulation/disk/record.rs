@@ -109,7 +109,6 @@ pub struct Life {
     /// The life whose log this one found, and the step up to which it had come. `None` for a new log.
     pub parent: Option<(usize, usize)>,
     pub step: usize,
-    pub at_ms: u64,
     pub config: HubConfig,
     pub disk: DiskConfig,
     pub epoch: u64,
@@ -171,8 +170,7 @@ pub struct Mark {
     /// Refusals for want of room, and failures, so far.
     pub full: usize,
     pub broken: usize,
-    /// Bytes and records that the log says it has.
-    pub bytes: u64,
+    /// Records that the log says it has.
     pub records: u64,
     /// The writer turned.
     pub turned: bool,

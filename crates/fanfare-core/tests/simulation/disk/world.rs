@@ -114,7 +114,6 @@ impl World {
             floor: stats.as_ref().map_or(before.floor, |stats| stats.floor),
             full: harm.full,
             broken: harm.sync + harm.write,
-            bytes: stats.as_ref().map_or(0, |stats| stats.log_bytes as u64),
             records: stats.as_ref().map_or(0, |stats| stats.log_records as u64),
             turned: std::mem::take(&mut self.turned),
             short: self.short,
@@ -224,7 +223,7 @@ impl World {
             return None;
         };
         let now = self.clock.now();
-        let options = ConnectionOptions { comment_heartbeat: number % 5 == 0, slow_policy: None };
+        let options = ConnectionOptions { comment_heartbeat: number.is_multiple_of(5), slow_policy: None };
         let result = run.hub.register(&who.identity(), start(&from), options, now);
         let Ok(registration) = result else {
             self.wrong(format!("not registered: {result:?}"));
