@@ -103,11 +103,14 @@ fn a_rotation_without_room_leaves_nothing_behind() {
     let dir = Dir::new("rotation-full");
     let arguments = ["--listen", "127.0.0.1:0", "--data-dir", dir.text(), "--disk-size", "4MiB"];
     drop(Server::spawn(fanfare(&arguments)));
-    // The first sync of the directory by a thread that is not the first: the file is there, and may not last.
-    let server = Server::spawn(traced("fsync:error=ENOSPC:when=1", &arguments[2..]));
+    // The third sync of the directory by each thread: the first thread needs two for the start, the writer one for each
+    // segment that it begins. The file is there, and may not last.
+    let server = Server::spawn(traced("fsync:error=ENOSPC:when=3", &arguments[2..]));
     let mut client = Client::new(server.address);
     let mut run = Run::default();
-    publish_ok(&mut run, 1, &mut client, vec![large("first", To::All, 40_000)]);
+    for name in ["first", "in the second segment", "in the third"] {
+        publish_ok(&mut run, 1, &mut client, vec![large(name, To::All, 40_000)]);
+    }
     let refused = publish(&mut run, 1, &mut client, vec![large("refused", To::All, 40_000)]).expect("an answer");
     assert_eq!((refused.status, &*refused.problem()), (507, "disk-full"), "{refused:?}");
     publish_ok(&mut run, 1, &mut client, vec![event("second", To::All)]);

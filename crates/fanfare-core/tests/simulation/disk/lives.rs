@@ -4,8 +4,8 @@
 use super::record::{End, Fault, Kept, Life};
 use super::world::{Running, World};
 use crate::model::To;
+use crate::publish::Draw;
 use crate::whatwg;
-use crate::world::Draw;
 use core::ops::ControlFlow;
 use fanfare_core::disk::{self, DiskConfig, DiskSeed, LogFilter, Problem, WriterTurn};
 use fanfare_core::{Disconnect, Hub, HubConfig, PublishError, Seed};

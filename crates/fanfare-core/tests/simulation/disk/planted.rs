@@ -4,7 +4,7 @@ use super::check::check;
 use super::record::{Kept, Record};
 use super::regressions::{all, birth, say, world};
 use crate::model::{From, To, Who};
-use crate::world::Draw;
+use crate::publish::Draw;
 use fanfare_core::{PublishError, Resume};
 
 /// Two lives with a loss of power in between. Send 0 is a batch for everybody, 1 has a key, 2 is user 1's; 3 repeats 1

@@ -6,7 +6,7 @@ use super::lives::Birth;
 use super::record::{Expectation, Fault, Record};
 use super::world::World;
 use crate::model::{From, To, Who};
-use crate::world::Draw;
+use crate::publish::Draw;
 use fanfare_core::disk::DiskConfig;
 use fanfare_core::{HubConfig, PublishError, Resume};
 
