@@ -294,7 +294,7 @@ fn operate(chance: &mut Chance, world: &mut World, mood: Mood, serial: &mut usiz
         (64..=69, _) => world.turn(chance.below(2)),
         (70..=74, _) => world.settle(),
         (75..=81, _) => _ = world.read_cold(),
-        (82..=85, _) => world.seal(),
+        (82..=85, _) => world.maintain(),
         (86..=88, _) => {
             let from = chance.from(world);
             let who = chance.who();

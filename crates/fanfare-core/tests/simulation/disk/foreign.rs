@@ -26,7 +26,7 @@ fn files(seed: u64) -> Snapshot {
         world.publish(all(&format!("event {number}")), Some((number, 1)), Vec::new());
         world.commit();
     }
-    world.seal();
+    world.maintain();
     world.end_well();
     world.disk.snapshot()
 }
@@ -72,7 +72,7 @@ fn no_damage_makes_it_panic() {
     for seed in 0..400 {
         let mut chance = Chance(seed);
         let mut damaged = files(3);
-        for _ in 0..1 + chance.below(6) {
+        for _ in 0..=chance.below(6) {
             let names: Vec<String> = damaged.keys().cloned().collect();
             if names.is_empty() {
                 break;
@@ -101,7 +101,7 @@ fn no_damage_makes_it_panic() {
             let conn = world.connect(Who::default(), From::Last(5), usize::MAX).unwrap();
             world.attach(conn);
             say(&mut world, "goes on");
-            world.seal();
+            world.maintain();
             world.converge();
             world.end_well();
         }

@@ -67,6 +67,7 @@ fn a_reader_whom_memory_reaches_is_not_put_behind_what_the_disk_dropped() {
         birth.disk.records = Some(1);
     });
     (0..6).for_each(|number| say(&mut world, &format!("event {number}")));
+    world.maintain();
     let first = From::After(id(&world, 0));
     let conn = join(&mut world, first);
     assert!(world.record.marks.last().unwrap().floor > 2, "the disk has dropped some of them");
@@ -99,6 +100,7 @@ fn nothing_comes_from_behind_a_gap_that_was_read_from_disk() {
     // Asks for what retention then overtakes.
     join(&mut world, From::Earliest);
     (0..6).for_each(|number| say(&mut world, &format!("later {number}")));
+    world.maintain();
     world.read_cold();
     sound(world);
 }
@@ -257,7 +259,7 @@ fn an_index_that_is_made_anew_under_a_later_key_tells_its_holes() {
     world.commit();
     let large = "x".repeat(70_000);
     say(&mut world, &large);
-    world.seal();
+    world.maintain();
     assert!(world.disk.names().iter().any(|name| name.contains("0.idx")));
     world.end_well();
     assert!(world.open(&birth(1)));

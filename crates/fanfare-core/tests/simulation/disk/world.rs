@@ -205,7 +205,7 @@ impl World {
         turn
     }
 
-    pub fn seal(&mut self) {
+    pub fn maintain(&mut self) {
         self.begin(|| "the log is maintained".into());
         let now = self.clock.now();
         let sealed = self.run.as_ref().map(|run| run.hub.maintain(now));
