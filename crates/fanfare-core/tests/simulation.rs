@@ -28,6 +28,28 @@
 //! | a short write from the window loses a frame, or says it reached the newest | `loss`, `cursor ahead` |
 //! | a frame that was cut is not counted when it is complete | `stats` |
 //!
+//! And these in a copy of the log on disk, each caught within 2,400 histories:
+//!
+//! | planted | caught by |
+//! | --- | --- |
+//! | an answer before the sync; a release before the commit | `acknowledged` |
+//! | a start that draws no epoch | `receipt`, `half done` |
+//! | memory and disk hand a reader over one record late; a full chunk reaches one beyond its last | `cursor ahead`, `loss`, `history` |
+//! | a gap is not told: of retention, of what cannot be read; the verdict hides one | `cursor ahead`, `loss`, `verdict` |
+//! | a replay from disk ignores identity | `identity` |
+//! | answers are not read back at a start | `idempotent` |
+//! | the floor is not raised | `false gap`, `verdict`, `expected last` |
+//! | dropped keys are forgotten, at once or at a start | `expected last`, `loss`, `history` |
+//! | an index entry is missing, in memory or in the file | `loss`, `cursor ahead` |
+//! | a torn tail is kept | `half done` |
+//! | a hole is not written; one between segments, or inside one, is not told | `acknowledged`, `loss` |
+//! | a failed sync is tried again | `read-only`, `acknowledged` |
+//! | what a full disk took of a group is not cut off | `false gap` |
+//! | a full disk counts as failed; it is full for ever | `read-only`, `condition` |
+//! | keys of connections survive a start | `count`, `identity` |
+//! | a segment's name, or a manifest, is not synced | `acknowledged`, `refused` |
+//! | segments are removed before the manifest says so | `verdict` |
+//!
 //! The tests in `planted` do the same to records instead of code, and those in `regressions` are histories that
 //! once broke a promise.
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test: a failure shall be loud")]

@@ -72,7 +72,7 @@ fn no_damage_makes_it_panic() {
     for seed in 0..400 {
         let mut chance = Chance(seed);
         let mut damaged = files(3);
-        for _ in 0..1 + chance.below(6) {
+        for _ in 0..=chance.below(6) {
             let names: Vec<String> = damaged.keys().cloned().collect();
             if names.is_empty() {
                 break;
