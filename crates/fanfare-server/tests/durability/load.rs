@@ -12,7 +12,7 @@ pub(crate) fn readers() -> Vec<Who> {
     let named = |user: &str, topics: &[&str]| Who {
         user: Some(user.to_owned()),
         topics: topics.iter().map(|topic| (*topic).to_owned()).collect(),
-        client: None,
+        ..Who::default()
     };
     vec![named("ada", &["red"]), named("bob", &["red", "blue"]), Who::default()]
 }

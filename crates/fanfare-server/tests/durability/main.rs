@@ -7,6 +7,8 @@
 
 mod backup;
 mod chance;
+#[allow(dead_code, reason = "the simulation in fanfare-core uses it too")]
+#[path = "../../../fanfare-core/tests/support/promises/mod.rs"]
 mod checker;
 mod crowd;
 mod damage;

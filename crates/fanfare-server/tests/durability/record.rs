@@ -34,6 +34,14 @@ pub(crate) fn body(sent: &Sent, own_id: Option<&str>) -> String {
         To::Users(users) => format!(r#"{{"userIds":{users:?}}}"#),
         To::Topic(topic) => format!(r#"{{"topic":"{topic}"}}"#),
         To::Client(client) => format!(r#"{{"clientId":"{client}"}}"#),
+        To::Session(session) => format!(r#"{{"sessionId":"{session}"}}"#),
+        To::Filter { user, session, metadata } => {
+            let metadata: BTreeMap<_, _> = metadata.iter().cloned().collect();
+            let mut filter = serde_json::json!({ "metadata": metadata });
+            user.iter().for_each(|user| filter["userId"] = user.as_str().into());
+            session.iter().for_each(|session| filter["sessionId"] = session.as_str().into());
+            serde_json::json!({ "filter": filter }).to_string()
+        }
     };
     let id = own_id.map_or_else(String::new, |id| format!(r#","id":"{id}""#));
     let ephemeral = if sent.ephemeral { r#","ephemeral":true"# } else { "" };

@@ -2,8 +2,9 @@
 //! which they came.
 
 use super::check::{Case, Entry, Key, Model};
-use super::record::{Conn, End, Fault, Life};
+use super::record::{Conn, End, Fault, Life, Record};
 use crate::check::place;
+use fanfare_core::disk::Condition;
 use fanfare_core::{Durability, PublishError};
 
 /// Answers, in the order in which they came and were submitted.
@@ -19,6 +20,7 @@ pub fn check(case: &Case<'_>, number: usize, model: &mut Model, say: &mut impl F
         }
     }
     order.sort_unstable();
+    conditions(record, &order, say);
     let mut failed: Option<usize> = None;
     for (step, send) in order {
         let made = &record.sends[send];
@@ -95,6 +97,34 @@ pub fn check(case: &Case<'_>, number: usize, model: &mut Model, say: &mut impl F
                 }
             }
             Err(error) => say("refused", format!("publish {send}: {error}")),
+        }
+    }
+}
+
+/// The disk is said to be as the last publish of a turn found it.
+fn conditions(record: &Record, order: &[(usize, usize)], say: &mut impl FnMut(&'static str, String)) {
+    for of_step in order.chunk_by(|one, other| one.0 == other.0).filter(|of_step| record.marks[of_step[0].0].turned) {
+        let durable = |send: usize| record.sends[send].events.iter().any(|event| record.events[*event].durable());
+        // The last that the writer looked at; a conflict, or an answer alone, may not have needed the disk, and
+        // one with a key may be the twin of an earlier one.
+        let waited = |send: &usize| {
+            let made = &record.sends[*send];
+            durable(*send) || made.key.is_some() || !made.expects.is_empty()
+        };
+        let Some(last) = of_step.iter().rev().map(|(_, send)| *send).find(waited) else { continue };
+        let told = match record.sends[last].answer.as_ref().map(|(_, answer)| answer) {
+            _ if record.sends[last].key.is_some() => None,
+            Some(Ok(_)) if durable(last) => Some(Condition::Ok),
+            Some(Err(PublishError::Full)) => Some(Condition::Full),
+            Some(Err(PublishError::ReadOnly)) => Some(Condition::Failed),
+            _ => None,
+        };
+        let said = record.marks[of_step[0].0].condition;
+        // It may have failed while room was made for one that then did not fit.
+        let (step, _) = of_step[0];
+        let broke = record.marks[step].broken > record.marks[step - 1].broken && said == Some(Condition::Failed);
+        if told.is_some() && told != said && !broke {
+            say("condition", format!("{said:?} after step {step}, in which it was {told:?}"));
         }
     }
 }

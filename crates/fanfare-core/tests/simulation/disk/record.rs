@@ -2,7 +2,7 @@
 //! connections and pages of history got, and what was done to the disk.
 
 use crate::model::{From, To, Verdict, Who};
-use fanfare_core::disk::DiskConfig;
+use fanfare_core::disk::{Condition, DiskConfig};
 use fanfare_core::{HubConfig, PublishError, Receipt};
 
 /// What was done to the disk.
@@ -174,6 +174,8 @@ pub struct Mark {
     pub records: u64,
     /// The writer turned.
     pub turned: bool,
+    /// How the disk is said to be.
+    pub condition: Option<Condition>,
     /// Room was short in this step.
     pub short: bool,
     /// The world had stopped: what was answered since, no process would have.

@@ -116,6 +116,7 @@ impl World {
             broken: harm.sync + harm.write,
             records: stats.as_ref().map_or(0, |stats| stats.log_records as u64),
             turned: std::mem::take(&mut self.turned),
+            condition: stats.as_ref().and_then(|stats| stats.disk),
             short: self.short,
             stopped: self.disk.has_stopped(),
         });

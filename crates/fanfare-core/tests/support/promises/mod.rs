@@ -1,6 +1,8 @@
 //! The checker: a pure function over what publishers sent and were answered, and what readers read. It knows the
 //! promises and nothing of the server: plain data in, violations out, so that any kind of run can be judged by it.
 //!
+//! The simulation and the tests of real processes use it.
+//!
 //! A run is a row of lives of one log. Every event has a payload that no other has, so a payload says which event a
 //! delivery is of, and ids are judged by the contract alone.
 
@@ -70,15 +72,24 @@ pub(crate) enum To {
     All,
     User(String),
     Users(Vec<String>),
+    Session(String),
     Topic(String),
     Client(String),
+    /// Everything that is given must match.
+    Filter {
+        user: Option<String>,
+        session: Option<String>,
+        metadata: Vec<(String, String)>,
+    },
 }
 
 /// Who reads.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub(crate) struct Who {
     pub(crate) user: Option<String>,
+    pub(crate) session: Option<String>,
     pub(crate) topics: Vec<String>,
+    pub(crate) metadata: Vec<(String, String)>,
     /// The connection's own name, where it is one.
     pub(crate) client: Option<String>,
 }
@@ -89,7 +100,14 @@ impl To {
             Self::All => true,
             Self::User(user) => who.user.as_ref() == Some(user),
             Self::Users(users) => who.user.as_ref().is_some_and(|user| users.contains(user)),
+            Self::Session(session) => who.session.as_ref() == Some(session),
             Self::Topic(topic) => who.topics.contains(topic),
+            Self::Filter { user, session, metadata } => {
+                let same = |wanted: &Option<String>, own: &Option<String>| wanted.is_none() || wanted == own;
+                same(user, &who.user)
+                    && same(session, &who.session)
+                    && metadata.iter().all(|pair| who.metadata.contains(pair))
+            }
             Self::Client(client) => who.client.as_ref() == Some(client),
         }
     }

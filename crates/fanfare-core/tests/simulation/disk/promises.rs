@@ -1,0 +1,171 @@
+//! Lives on a disk as the checker of promises reads them, which also judges real processes. It knows less than the
+//! checker here, and nothing of the model: two opinions that must not differ.
+
+use super::check::as_read;
+use super::record::{Fault, Record};
+use crate::check::Violation;
+use crate::model::{self, Who};
+use crate::promises::{Attempt, From, Item, Losses, Outcome, Publish, Reading, Run, Sent, To, Verdict, check};
+use crate::whatwg;
+use fanfare_core::{PublishError, Resume};
+
+/// Fewer keys than this, and one may be forgotten before it comes again.
+const KEYS_ENOUGH: usize = 1_000;
+/// And so if answers are kept for less than the longest run.
+const AGE_ENOUGH: u64 = 86_400_000;
+
+/// What the checker of promises finds wrong. It judges a row of lives, each of which found what the one before left, and
+/// in which a key is not forgotten: other runs are left to the checker here.
+pub fn violations(record: &Record) -> Vec<Violation> {
+    let in_a_row = record.lives.iter().enumerate().all(|(number, life)| match life.parent {
+        Some((parent, _)) => parent + 1 == number,
+        None => number == 0,
+    });
+    let repeats = record.sends.iter().any(|send| send.key.is_some());
+    let forgets = losses(record) != Losses::Nothing
+        || record.lives.iter().any(|life| life.config.idempotency_keys < KEYS_ENOUGH || life.disk.age_ms < AGE_ENOUGH);
+    if !in_a_row || repeats && forgets {
+        return Vec::new();
+    }
+    check(&run(record)).into_iter().map(|found| Violation { rule: found.rule, text: found.text }).collect()
+}
+
+fn run(record: &Record) -> Run {
+    let mut run = Run { losses: losses(record), publishes: Vec::new(), readings: Vec::new() };
+    let mut numbers: Vec<&[usize]> = Vec::new();
+    for (number, send) in record.sends.iter().enumerate() {
+        let attempt = Attempt { life: send.life, outcome: outcome(record, number) };
+        match numbers.iter().position(|known| *known == send.events) {
+            Some(known) => run.publishes[known].attempts.push(attempt),
+            None => {
+                numbers.push(&send.events);
+                let events = send.events.iter().map(|event| sent(record, *event)).collect();
+                // Everybody sends without waiting, and the log keeps the order; a key may be first used by a refusal.
+                let publisher = if send.key.is_some() { format!("key {number}") } else { "all".to_owned() };
+                run.publishes.push(Publish { publisher, events, attempts: vec![attempt] });
+            }
+        }
+    }
+    for conn in &record.conns {
+        let who = who(&conn.who, Some(&conn.client_id));
+        let items = items(&conn.bytes);
+        let (from, verdict) = start(record, &conn.from, conn.verdict.resume, (conn.life, conn.step));
+        // Before the first frame it has been told of nothing.
+        let complete = conn.converged.is_some() && !items.is_empty();
+        run.readings.push(Reading { life: conn.life, who, from, verdict, items, complete });
+    }
+    for page in &record.pages {
+        let mut items = items(&page.bytes);
+        items.push(Item::Place(page.next.clone()));
+        let (from, verdict) = start(record, &page.from, page.verdict.resume, (page.life, page.step));
+        run.readings.push(Reading {
+            life: page.life,
+            who: who(&page.who, None),
+            from,
+            verdict,
+            items,
+            complete: false,
+        });
+    }
+    run
+}
+
+fn losses(record: &Record) -> Losses {
+    let any = |is: fn(Fault) -> bool| record.faults.iter().any(|(_, fault)| is(*fault));
+    // After a loss of power nobody can tell an interrupted group from a rotten one.
+    let told = any(|fault| matches!(fault, Fault::Power(true) | Fault::Full | Fault::Broken));
+    if any(Fault::damages) {
+        Losses::Damaged
+    } else if told || record.marks.iter().any(|mark| mark.floor > 0) {
+        Losses::Dropped
+    } else {
+        Losses::Nothing
+    }
+}
+
+fn outcome(record: &Record, number: usize) -> Outcome {
+    let Some((step, answer)) = &record.sends[number].answer else { return Outcome::Unknown };
+    match answer {
+        // No process would have given it.
+        _ if record.marks[*step].stopped => Outcome::Unknown,
+        Ok(receipts) => Outcome::Acked(receipts.iter().map(|receipt| receipt.id.clone()).collect()),
+        Err(PublishError::Busy | PublishError::Conflict { .. } | PublishError::Full | PublishError::KeyReused) => {
+            Outcome::Refused
+        }
+        Err(_) => Outcome::Unknown,
+    }
+}
+
+fn sent(record: &Record, event: usize) -> Sent {
+    let name = |number: &u8| number.to_string();
+    let event = &record.events[event];
+    let to = match &event.to {
+        model::To::All => To::All,
+        model::To::Client(conn) => To::Client(record.conns[*conn].client_id.clone()),
+        model::To::Forged(client) => To::Client(client.clone()),
+        model::To::Session(session) => To::Session(name(session)),
+        model::To::Topic(topic) => To::Topic(name(topic)),
+        model::To::User(user) => To::User(name(user)),
+        model::To::Users(users) => To::Users(users.iter().map(name).collect()),
+        model::To::Filter { user, session, metadata } => To::Filter {
+            user: user.as_ref().map(name),
+            session: session.as_ref().map(name),
+            metadata: metadata.iter().map(|(key, value)| (name(key), name(value))).collect(),
+        },
+    };
+    Sent { payload: as_read(&event.data), to, ephemeral: !event.durable() }
+}
+
+fn who(who: &Who, client: Option<&str>) -> crate::promises::Who {
+    let name = |number: &u8| number.to_string();
+    crate::promises::Who {
+        user: who.user.as_ref().map(name),
+        session: who.session.as_ref().map(name),
+        topics: who.topics.iter().map(name).collect(),
+        metadata: who.metadata.iter().map(|(key, value)| (name(key), name(value))).collect(),
+        client: client.map(str::to_owned),
+    }
+}
+
+/// Where a reader began, and what it was told. A cursor that nobody was given by then may be a reset, whatever happened
+/// to the log: it is as if none had been presented.
+fn start(record: &Record, from: &model::From, resume: Resume, (life, step): (usize, usize)) -> (From, Verdict) {
+    let verdict = match resume {
+        Resume::Gap => Verdict::Gap,
+        Resume::Live => Verdict::Live,
+        Resume::Reset => Verdict::Reset,
+        Resume::Resumed => Verdict::Resumed,
+    };
+    match from {
+        model::From::After(text) if resume == Resume::Reset && !was_given(record, text, life, step) => {
+            (From::Now, Verdict::Live)
+        }
+        model::From::After(text) => (From::After(text.clone()), verdict),
+        model::From::Earliest => (From::Earliest, verdict),
+        // Where the last N begin is what the first frame says.
+        model::From::Last(_) | model::From::Live => (From::Now, verdict),
+    }
+}
+
+fn was_given(record: &Record, text: &str, life: usize, step: usize) -> bool {
+    let Some(cursor) = fanfare_core::Cursor::parse(text) else { return false };
+    let epochs = record.lives[..=life].iter().filter(|life| life.epoch == cursor.epoch);
+    let answered = record.sends.iter().filter_map(|send| send.answer.as_ref()).filter(|(at, _)| *at <= step);
+    let ids =
+        answered.filter_map(|(_, answer)| answer.as_ref().ok()).flatten().filter_map(|receipt| receipt.id.as_deref());
+    let mut places = ids.filter_map(fanfare_core::Cursor::parse).filter(|place| place.epoch == cursor.epoch);
+    epochs.clone().any(|life| cursor.position <= life.tail) || places.any(|place| cursor.position <= place.position)
+}
+
+fn items(bytes: &[u8]) -> Vec<Item> {
+    let blocks = whatwg::read(bytes, "").blocks.into_iter();
+    let item = |block: whatwg::Block| {
+        let id = block.id?;
+        Some(match block.event.as_str() {
+            "$gap" => Item::Gap(id),
+            "" | "connected" | "ping" | "$closing" => Item::Place(id),
+            _ => Item::Event { id, payload: block.data.unwrap_or_default() },
+        })
+    };
+    blocks.filter_map(item).collect()
+}
