@@ -167,11 +167,14 @@ fn inherit(case: &Case<'_>, number: usize, say: &mut impl FnMut(&'static str, St
     // Without the newest manifest, a segment may be back that was dropped, and the next one not.
     let harms = |f| matches!(f, Fault::RotSegment | Fault::Cut | Fault::Deleted | Fault::RotManifest);
     let unreadable = faulted(record, 0..=life.step, harms);
+    let full = faulted(record, 0..=life.step, |fault| fault == Fault::Full);
     for entry in model.entries.iter().filter(|entry| entry.position > life.floor) {
         match found.get(&entry.position) {
             Some(kept) if kept.id == entry.id && kept.data == as_read(&case.event(entry).data) => {}
             Some(kept) => say("one meaning", format!("{} is {kept:.200?} now", entry.id)),
             None if unreadable => {}
+            // Dropped when there was no room to say so; that is told as a hole then.
+            None if full && life.holes.iter().any(|hole| *hole >= entry.position) => {}
             None => say("acknowledged", format!("{} is gone", entry.id)),
         }
     }
@@ -317,7 +320,10 @@ fn retention(case: &Case<'_>, say: &mut impl FnMut(&'static str, String)) {
             .iter()
             .filter(|entry| entry.position > before.floor && entry.step <= step)
             .fold((0, 0), |sum, entry| (sum.0 + 1, sum.1 + 700 + 2 * case.event(entry).data.len()));
-        let old = newest.is_none_or(|entry| mark.now_ms - record.marks[entry.step].now_ms > life.disk.age_ms);
+        // What an earlier life wrote and never told of is as old as that life.
+        let old = newest.is_none_or(|entry| {
+            entry.step <= life.step || mark.now_ms - record.marks[entry.step].now_ms > life.disk.age_ms
+        });
         let many = life.disk.records.is_some_and(|max| records > max);
         let wall = record.lives[..=number].iter().all(|life| life.wall_true);
         if !old && !many && bytes as u64 <= life.disk.bytes && wall {

@@ -140,3 +140,22 @@ fn an_event_that_is_seen_before_it_is_kept_is_caught() {
     );
     must_name(|record| record.sends[4].answer = None, "unanswered");
 }
+
+/// The checker that judges real processes too, on the same record.
+#[test]
+fn the_checker_of_promises_has_the_same_opinion() {
+    let named = |change: fn(&mut Record)| -> Vec<&'static str> {
+        let mut record = sound();
+        change(&mut record);
+        super::promises::violations(&record).into_iter().map(|violation| violation.rule).collect()
+    };
+    assert_eq!(named(|_| ()), [""; 0]);
+    assert!(named(|record| replace(record, 1, "two", "")).contains(&"silent gap"));
+    assert!(named(|record| record.events[0].to = To::User(1)).contains(&"stranger"));
+    let acked = |record: &mut Record| record.sends[2].answer.as_mut().unwrap().1 = Err(PublishError::Full);
+    assert!(named(|record| record.events[3].to = To::All).contains(&"silent gap"));
+    let mut record = sound();
+    acked(&mut record);
+    record.events[3].to = To::All;
+    assert_eq!(super::promises::violations(&record), [], "what was refused is owed to nobody");
+}

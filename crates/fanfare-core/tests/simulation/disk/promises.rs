@@ -2,7 +2,7 @@
 //! checker here, and nothing of the model: two opinions that must not differ.
 
 use super::check::as_read;
-use super::record::{Fault, Record};
+use super::record::{Fault, Life, Record};
 use crate::check::Violation;
 use crate::model::{self, Who};
 use crate::promises::{Attempt, From, Item, Losses, Outcome, Publish, Reading, Run, Sent, To, Verdict, check};
@@ -21,17 +21,23 @@ pub fn violations(record: &Record) -> Vec<Violation> {
         Some((parent, _)) => parent + 1 == number,
         None => number == 0,
     });
+    // What the files that are left cannot tell: a tail, or all of it, that was there.
+    let untold = |fault| matches!(fault, Fault::Cut | Fault::Deleted | Fault::Restored | Fault::RotManifest);
+    let untold = record.faults.iter().any(|(_, fault)| untold(*fault));
     let repeats = record.sends.iter().any(|send| send.key.is_some());
-    let forgets = losses(record) != Losses::Nothing
-        || record.lives.iter().any(|life| life.config.idempotency_keys < KEYS_ENOUGH || life.disk.age_ms < AGE_ENOUGH);
-    if !in_a_row || repeats && forgets {
+    let forgetful =
+        |life: &Life| life.config.idempotency_keys < KEYS_ENOUGH || life.disk.age_ms < AGE_ENOUGH || !life.wall_true;
+    let forgets = losses(record) != Losses::Nothing || record.lives.iter().any(forgetful);
+    if !in_a_row || untold || repeats && forgets {
         return Vec::new();
     }
     check(&run(record)).into_iter().map(|found| Violation { rule: found.rule, text: found.text }).collect()
 }
 
 fn run(record: &Record) -> Run {
-    let mut run = Run { losses: losses(record), publishes: Vec::new(), readings: Vec::new() };
+    // Of starts that were interrupted, too: what was kept then may bear them.
+    let epochs = record.lives.iter().flat_map(|life| life.attempts.iter().copied().chain([life.epoch])).collect();
+    let mut run = Run { losses: losses(record), epochs, ..Run::default() };
     let mut numbers: Vec<&[usize]> = Vec::new();
     for (number, send) in record.sends.iter().enumerate() {
         let attempt = Attempt { life: send.life, outcome: outcome(record, number) };
@@ -74,6 +80,8 @@ fn losses(record: &Record) -> Losses {
     let any = |is: fn(Fault) -> bool| record.faults.iter().any(|(_, fault)| is(*fault));
     // After a loss of power nobody can tell an interrupted group from a rotten one.
     let told = any(|fault| matches!(fault, Fault::Power(true) | Fault::Full | Fault::Broken));
+    // A world that has stopped reads nothing either.
+    let told = told || record.marks.iter().any(|mark| mark.stopped);
     if any(Fault::damages) {
         Losses::Damaged
     } else if told || record.marks.iter().any(|mark| mark.floor > 0) {

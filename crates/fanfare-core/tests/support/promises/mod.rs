@@ -19,6 +19,8 @@ use std::collections::{BTreeMap, HashMap};
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Run {
     pub(crate) losses: Losses,
+    /// The log's epochs in the order in which they began, where the run knows it. Empty where it has to be worked out.
+    pub(crate) epochs: Vec<u64>,
     /// Those of one publisher in the order in which it made them, each after the answer to the one before.
     pub(crate) publishes: Vec<Publish>,
     pub(crate) readings: Vec<Reading>,

@@ -22,6 +22,9 @@ impl Epochs {
     /// Epochs began in the order of the lives that first spoke of them; where one life is the first to speak of several,
     /// since nobody heard of what another had done, in the order of their positions.
     pub(super) fn in_order(run: &Run) -> Self {
+        if !run.epochs.is_empty() {
+            return Self(run.epochs.iter().enumerate().map(|(rank, epoch)| (*epoch, rank)).collect());
+        }
         let of_readings = run.readings.iter().flat_map(|reading| {
             reading.items.iter().filter_map(move |item| match item {
                 Item::Place(id) | Item::Gap(id) | Item::Reset(id) => Some((reading.life, &**id)),

@@ -47,6 +47,7 @@ fn sound() -> Run {
     retried.attempts.push(Attempt { life: 2, outcome: ids(&["1.b.5"]) });
     Run {
         losses: Losses::Nothing,
+        epochs: Vec::new(),
         publishes: vec![
             publish("p", &[("a", To::All)], ids(&["1.a.1"])),
             publish("p", &[("b", user("ada")), ("c", To::All)], ids(&["1.a.2", "1.a.3~own"])),
