@@ -2,8 +2,9 @@
 //!
 //! `docs/log-format.md` says what the bytes mean. From the bottom up: `files` is what a disk must offer, `format` a
 //! record's bytes, `scan` and `index` find records, `segment` is one file, `log` all of them as readers see them,
-//! `manifest` what survives them, `writer` the group commit, `retention` what is dropped, `queue` what waits for it, `open` the
-//! start; `inspect` (with `problem`) and `dump` look at it from outside. Nothing here runs in a shard's thread.
+//! `manifest` what survives them, `writer` the group commit, `retention` what is dropped, `queue` what waits,
+//! `recovery` what a start finds and `open` the start; `inspect` (with `problem`) and `dump` look at it from outside.
+//! Nothing here runs in a shard's thread.
 
 mod answers;
 mod config;
@@ -17,6 +18,7 @@ mod manifest;
 mod open;
 mod problem;
 mod queue;
+mod recovery;
 mod retention;
 mod scan;
 mod segment;

@@ -138,7 +138,6 @@ impl Scan {
                 self.holes += 1;
                 entries.insert(Entry::hole((lost - base) as u32));
             }
-            // An answer that nothing is missing before says nothing of what the damage was.
             summary.last_position = summary.last_position.max(record.position);
             summary.last_wall_ms = summary.last_wall_ms.max(record.wall_ms);
             let delta = (record.position - base) as u32;

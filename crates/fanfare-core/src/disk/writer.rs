@@ -144,13 +144,6 @@ impl DiskWriter {
             }
             Err(refusal) => return self.refuse(group, refusal),
         }
-        if self.queue.condition() == Condition::Failed {
-            // While room was made: the manifest could not be written.
-            for submission in group {
-                (submission.reply)(Err(PublishError::ReadOnly));
-            }
-            return;
-        }
         let (group, position) = self.encode(group, hub, now);
         if !self.buffer.is_empty() {
             if let Err(refusal) = self.write(position, now) {

@@ -41,16 +41,15 @@ fn run(record: &Record) -> Run {
     let mut numbers: Vec<&[usize]> = Vec::new();
     for (number, send) in record.sends.iter().enumerate() {
         let attempt = Attempt { life: send.life, outcome: outcome(record, number) };
-        match numbers.iter().position(|known| *known == send.events) {
-            Some(known) => run.publishes[known].attempts.push(attempt),
-            None => {
-                numbers.push(&send.events);
-                let events = send.events.iter().map(|event| sent(record, *event)).collect();
-                // Everybody sends without waiting, and the log keeps the order; a key may be first used by a refusal.
-                let publisher = if send.key.is_some() { format!("key {number}") } else { "all".to_owned() };
-                run.publishes.push(Publish { publisher, events, attempts: vec![attempt] });
-            }
+        if let Some(known) = numbers.iter().position(|known| *known == send.events) {
+            run.publishes[known].attempts.push(attempt);
+            continue;
         }
+        numbers.push(&send.events);
+        let events = send.events.iter().map(|event| sent(record, *event)).collect();
+        // Everybody sends without waiting, and the log keeps the order; a key may be first used by a refusal.
+        let publisher = if send.key.is_some() { format!("key {number}") } else { "all".to_owned() };
+        run.publishes.push(Publish { publisher, events, attempts: vec![attempt] });
     }
     for conn in &record.conns {
         let who = who(&conn.who, Some(&conn.client_id));
