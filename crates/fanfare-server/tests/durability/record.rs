@@ -38,8 +38,11 @@ pub(crate) fn body(sent: &Sent, own_id: Option<&str>) -> String {
         To::Filter { user, session, metadata } => {
             let metadata: BTreeMap<_, _> = metadata.iter().cloned().collect();
             let mut filter = serde_json::json!({ "metadata": metadata });
-            user.iter().for_each(|user| filter["userId"] = user.as_str().into());
-            session.iter().for_each(|session| filter["sessionId"] = session.as_str().into());
+            for (key, value) in [("userId", user), ("sessionId", session)] {
+                if let Some(value) = value {
+                    filter[key] = value.as_str().into();
+                }
+            }
             serde_json::json!({ "filter": filter }).to_string()
         }
     };
