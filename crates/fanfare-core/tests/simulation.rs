@@ -96,6 +96,8 @@ mod promises;
 mod publish;
 #[path = "simulation/regressions.rs"]
 mod regressions;
+#[path = "simulation/runs.rs"]
+mod runs;
 #[path = "simulation/sink.rs"]
 mod sink;
 #[path = "simulation/slow.rs"]
@@ -147,7 +149,9 @@ fn history(seed: u64, corners: &mut Corners) -> (Vec<check::Violation>, Vec<Stri
     if seed.is_multiple_of(3) {
         let trace = chance::run(seed / 3);
         corners::count(&trace, &mut corners.memory);
-        return (check::check(&trace), trace.told);
+        let mut found = check::check(&trace);
+        found.extend(runs::violations(&trace));
+        return (found, trace.told);
     }
     let record = disk::run(seed);
     disk::count(&record, &mut corners.disk);

@@ -4,9 +4,9 @@
 use super::check::as_read;
 use super::record::{Fault, Life, Record};
 use crate::check::Violation;
-use crate::model::{self, Who};
-use crate::promises::{Attempt, From, Item, Losses, Outcome, Publish, Reading, Run, Sent, To, Verdict, check};
-use crate::whatwg;
+use crate::model;
+use crate::promises::{Attempt, From, Item, Losses, Outcome, Publish, Reading, Run, Sent, Verdict, check};
+use crate::runs;
 use fanfare_core::{PublishError, Resume};
 
 /// Fewer keys than this, and one may be forgotten before it comes again.
@@ -52,20 +52,20 @@ fn run(record: &Record) -> Run {
         run.publishes.push(Publish { publisher, events, attempts: vec![attempt] });
     }
     for conn in &record.conns {
-        let who = who(&conn.who, Some(&conn.client_id));
-        let items = items(&conn.bytes);
+        let who = runs::who(&conn.who, Some(&conn.client_id));
+        let items = runs::items(&conn.bytes);
         let (from, verdict) = start(record, &conn.from, conn.verdict.resume, (conn.life, conn.step));
         // Before the first frame it has been told of nothing.
         let complete = conn.converged.is_some() && !items.is_empty();
         run.readings.push(Reading { life: conn.life, who, from, verdict, items, complete });
     }
     for page in &record.pages {
-        let mut items = items(&page.bytes);
+        let mut items = runs::items(&page.bytes);
         items.push(Item::Place(page.next.clone()));
         let (from, verdict) = start(record, &page.from, page.verdict.resume, (page.life, page.step));
         run.readings.push(Reading {
             life: page.life,
-            who: who(&page.who, None),
+            who: runs::who(&page.who, None),
             from,
             verdict,
             items,
@@ -104,53 +104,19 @@ fn outcome(record: &Record, number: usize) -> Outcome {
 }
 
 fn sent(record: &Record, event: usize) -> Sent {
-    let name = |number: &u8| number.to_string();
     let event = &record.events[event];
-    let to = match &event.to {
-        model::To::All => To::All,
-        model::To::Client(conn) => To::Client(record.conns[*conn].client_id.clone()),
-        model::To::Forged(client) => To::Client(client.clone()),
-        model::To::Session(session) => To::Session(name(session)),
-        model::To::Topic(topic) => To::Topic(name(topic)),
-        model::To::User(user) => To::User(name(user)),
-        model::To::Users(users) => To::Users(users.iter().map(name).collect()),
-        model::To::Filter { user, session, metadata } => To::Filter {
-            user: user.as_ref().map(name),
-            session: session.as_ref().map(name),
-            metadata: metadata.iter().map(|(key, value)| (name(key), name(value))).collect(),
-        },
-    };
-    Sent { payload: as_read(&event.data), to, ephemeral: !event.durable() }
-}
-
-fn who(who: &Who, client: Option<&str>) -> crate::promises::Who {
-    let name = |number: &u8| number.to_string();
-    crate::promises::Who {
-        user: who.user.as_ref().map(name),
-        session: who.session.as_ref().map(name),
-        topics: who.topics.iter().map(name).collect(),
-        metadata: who.metadata.iter().map(|(key, value)| (name(key), name(value))).collect(),
-        client: client.map(str::to_owned),
-    }
+    let client = |conn: usize| record.conns[conn].client_id.clone();
+    Sent { payload: as_read(&event.data), to: runs::to(&event.to, client), ephemeral: !event.durable() }
 }
 
 /// Where a reader began, and what it was told. A cursor that nobody was given by then may be a reset, whatever happened
 /// to the log: it is as if none had been presented.
 fn start(record: &Record, from: &model::From, resume: Resume, (life, step): (usize, usize)) -> (From, Verdict) {
-    let verdict = match resume {
-        Resume::Gap => Verdict::Gap,
-        Resume::Live => Verdict::Live,
-        Resume::Reset => Verdict::Reset,
-        Resume::Resumed => Verdict::Resumed,
-    };
     match from {
         model::From::After(text) if resume == Resume::Reset && !was_given(record, text, life, step) => {
             (From::Now, Verdict::Live)
         }
-        model::From::After(text) => (From::After(text.clone()), verdict),
-        model::From::Earliest => (From::Earliest, verdict),
-        // Where the last N begin is what the first frame says.
-        model::From::Last(_) | model::From::Live => (From::Now, verdict),
+        from => (runs::from(from), runs::verdict(resume)),
     }
 }
 
@@ -162,17 +128,4 @@ fn was_given(record: &Record, text: &str, life: usize, step: usize) -> bool {
         answered.filter_map(|(_, answer)| answer.as_ref().ok()).flatten().filter_map(|receipt| receipt.id.as_deref());
     let mut places = ids.filter_map(fanfare_core::Cursor::parse).filter(|place| place.epoch == cursor.epoch);
     epochs.clone().any(|life| cursor.position <= life.tail) || places.any(|place| cursor.position <= place.position)
-}
-
-fn items(bytes: &[u8]) -> Vec<Item> {
-    let blocks = whatwg::read(bytes, "").blocks.into_iter();
-    let item = |block: whatwg::Block| {
-        let id = block.id?;
-        Some(match block.event.as_str() {
-            "$gap" => Item::Gap(id),
-            "" | "connected" | "ping" | "$closing" => Item::Place(id),
-            _ => Item::Event { id, payload: block.data.unwrap_or_default() },
-        })
-    };
-    blocks.filter_map(item).collect()
 }
