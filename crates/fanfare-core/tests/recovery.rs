@@ -5,45 +5,16 @@
 
 #[path = "support/memory_disk.rs"]
 mod memory_disk;
+#[path = "support/tap.rs"]
+mod tap;
 
 use fanfare_core::disk::{DiskConfig, DiskSeed, OpenReport, Problem, WriterTurn, open, verify};
 use fanfare_core::{
-    ConnectionOptions, Cursor, Ending, Event, Hub, HubConfig, Identity, Input, Name, Now, Resume, Seed, Shard, Sink,
-    Start, Target, Token,
+    ConnectionOptions, Cursor, Event, Hub, HubConfig, Identity, Name, Now, Resume, Seed, Shard, Start, Target,
 };
 use memory_disk::MemoryDisk;
-use std::io::{self, IoSlice};
-use std::sync::{Arc, Mutex};
-
-/// Takes everything.
-#[derive(Default, Clone)]
-struct Tap(Arc<Mutex<Vec<u8>>>);
-
-impl Sink for Tap {
-    fn attach(&mut self, _: Token) -> io::Result<()> {
-        Ok(())
-    }
-
-    fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-        let mut taken = self.0.lock().unwrap();
-        for slice in slices {
-            taken.extend_from_slice(slice);
-        }
-        Ok(slices.iter().map(|slice| slice.len()).sum())
-    }
-
-    fn read_and_discard(&mut self) -> io::Result<Input> {
-        Ok(Input::Open)
-    }
-
-    fn finish(&mut self) -> Ending {
-        Ending::Done
-    }
-
-    fn unacknowledged_ms(&mut self) -> Option<u64> {
-        None
-    }
-}
+use std::sync::Arc;
+use tap::Tap;
 
 const NOW: Now = Now { mono_ms: 0, wall_ms: 1_700_000_000_000 };
 

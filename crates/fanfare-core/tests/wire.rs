@@ -3,47 +3,20 @@
 #![allow(clippy::unwrap_used, reason = "a test: a failure shall be loud")]
 #![allow(unreachable_pub, reason = "a module of two tests")]
 
+#[path = "support/tap.rs"]
+mod tap;
 #[path = "support/whatwg.rs"]
 mod whatwg;
 
 use bytes::Bytes;
 use fanfare_core::{
-    ClientId, ConnectionOptions, Cursor, Disconnect, Ending, Event, EventError, Hub, HubConfig, Identity, Input,
-    MemoryStore, Now, Parsed, Parser, Registration, Resume, Seed, Shard, Sink, Start, Target, Token, closing_frame,
+    ClientId, ConnectionOptions, Cursor, Disconnect, Event, EventError, Hub, HubConfig, Identity, MemoryStore, Now,
+    Parsed, Parser, Registration, Resume, Seed, Shard, Start, Target, closing_frame,
 };
 use proptest::prelude::*;
 use serde::Deserialize;
-use std::io::{self, IoSlice};
 use std::sync::{Arc, Mutex, mpsc};
-
-/// Takes everything.
-struct Open(Arc<Mutex<Vec<u8>>>);
-
-impl Sink for Open {
-    fn attach(&mut self, _: Token) -> io::Result<()> {
-        Ok(())
-    }
-
-    fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-        let mut taken = self.0.lock().unwrap();
-        for slice in slices {
-            taken.extend_from_slice(slice);
-        }
-        Ok(slices.iter().map(|slice| slice.len()).sum())
-    }
-
-    fn read_and_discard(&mut self) -> io::Result<Input> {
-        Ok(Input::Open)
-    }
-
-    fn finish(&mut self) -> Ending {
-        Ending::Done
-    }
-
-    fn unacknowledged_ms(&mut self) -> Option<u64> {
-        None
-    }
-}
+use tap::Tap;
 
 const NOW: Now = Now { mono_ms: 0, wall_ms: 1_700_000_000_000 };
 
@@ -53,28 +26,28 @@ fn golden() -> Cursor {
 }
 
 /// A hub in that epoch.
-fn hub(config: HubConfig) -> (Hub<Open>, Vec<Shard<Open>>) {
+fn hub(config: HubConfig) -> (Hub<Tap>, Vec<Shard<Tap>>) {
     Hub::new(config, Box::new(MemoryStore), Seed([1, 2, 3, 4, golden().epoch << 16, 5]), NOW)
 }
 
-fn publish(hub: &Hub<Open>, event: &Event) -> Option<String> {
+fn publish(hub: &Hub<Tap>, event: &Event) -> Option<String> {
     let (sender, answers) = mpsc::channel();
     hub.publish(vec![hub.draft(event, &Target::All)], None, NOW, Box::new(move |answer| sender.send(answer).unwrap()));
     answers.recv().unwrap().unwrap().remove(0).id
 }
 
 /// Publishes so much that the next event has this position.
-fn fill(hub: &Hub<Open>, position: u64) {
+fn fill(hub: &Hub<Tap>, position: u64) {
     let event = Event::new("filler", "0").unwrap();
     (1..position).for_each(|_| _ = publish(hub, &event));
 }
 
 /// What a connection gets from here on, without a greeting.
-fn stream(hub: &Hub<Open>, shards: &mut [Shard<Open>], start: Start, meanwhile: impl FnOnce()) -> Vec<u8> {
+fn stream(hub: &Hub<Tap>, shards: &mut [Shard<Tap>], start: Start, meanwhile: impl FnOnce()) -> Vec<u8> {
     let registration = hub.register(&Identity::anonymous(), start, ConnectionOptions::default(), NOW).unwrap();
     let taken = Arc::new(Mutex::new(Vec::new()));
     meanwhile();
-    hub.attach(registration.token(), Open(Arc::clone(&taken)), Bytes::new());
+    hub.attach(registration.token(), Tap(Arc::clone(&taken)), Bytes::new());
     for _ in 0..4 {
         shards[0].turn(NOW);
     }
