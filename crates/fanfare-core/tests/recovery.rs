@@ -10,7 +10,8 @@ mod tap;
 
 use fanfare_core::disk::{DiskConfig, DiskSeed, OpenReport, Problem, WriterTurn, open, verify};
 use fanfare_core::{
-    ConnectionOptions, Cursor, Event, Hub, HubConfig, Identity, Name, Now, Resume, Seed, Shard, Start, Target,
+    ConnectionOptions, Cursor, Event, ExpectedLast, Hub, HubConfig, Identity, Name, Now, PublishError, Receipt, Resume,
+    Seed, Shard, Start, Target,
 };
 use memory_disk::MemoryDisk;
 use std::sync::Arc;
@@ -211,4 +212,37 @@ fn a_damaged_end_in_front_of_a_segment_that_was_not_made_is_told() {
     verify(&disk, |problem| problems.push(problem)).unwrap();
     assert!(matches!(problems.as_slice(), [Problem::Tail { .. }]), "{problems:?}");
     assert_eq!(start(&disk, 2, 128).report.holes, 1);
+}
+
+/// The event that was lost may have been the topic's newest, and a publisher who had not seen it was let through.
+#[test]
+fn behind_a_hole_nobody_knows_the_last_of_a_topic() {
+    let topic = Name::new("t").unwrap();
+    let disk = MemoryDisk::default();
+    let mut first = start(&disk, 1, 64);
+    first.publish_to(&Target::Topic(topic.clone()), "seen");
+    let seen = first.hub.cursor();
+    first.publish_to(&Target::Topic(topic.clone()), "lost");
+    drop(first);
+    let mut files = disk.files();
+    let segment = files.get_mut("00000000000000000001.log").unwrap();
+    segment[64 + 60] ^= 1;
+    let mut second = start(&MemoryDisk::with(files), 2, 64);
+    let reader = Identity::anonymous().with_topics(vec![topic.clone()]).unwrap();
+    assert_eq!(second.read_as(&reader, Start::Earliest), ["seen", "gap"]);
+    for expected in [ExpectedLast::Event(seen), ExpectedLast::Nothing] {
+        let draft = second.hub.draft_expecting(&Event::new("e", "new").unwrap(), &topic, expected);
+        let refused = |answer: Result<Vec<Receipt>, PublishError>| {
+            assert!(matches!(answer, Err(PublishError::Conflict { .. })), "{answer:?}");
+        };
+        second.hub.publish(vec![draft], None, NOW, Box::new(refused));
+        while second.writer.turn(&second.hub, NOW) == WriterTurn::Busy {}
+    }
+    // Whoever does not ask is let through, and known from then on.
+    second.publish_to(&Target::Topic(topic.clone()), "known");
+    let known = ExpectedLast::Event(second.hub.cursor());
+    let draft = second.hub.draft_expecting(&Event::new("e", "next").unwrap(), &topic, known);
+    second.hub.publish(vec![draft], None, NOW, Box::new(|answer| drop(answer.unwrap())));
+    while second.writer.turn(&second.hub, NOW) == WriterTurn::Busy {}
+    assert_eq!(second.read_as(&reader, Start::Earliest), ["seen", "gap", "known", "next"]);
 }

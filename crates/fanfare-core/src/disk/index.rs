@@ -72,6 +72,8 @@ pub(super) struct Summary {
     pub(super) last_position: u64,
     pub(super) last_wall_ms: u64,
     pub(super) last_group: u64,
+    /// Position less the base up to which records were lost last, 0 if none were.
+    pub(super) last_hole: u32,
     /// Offsets of the answers under idempotency keys.
     pub(super) answers: Vec<u32>,
 }
@@ -167,7 +169,7 @@ pub(super) fn encode(log_id: u64, base: u64, index: &OpenIndex) -> Vec<u8> {
     put_u32(&mut out, summary.answers.len() as u32);
     put_u32(&mut out, filter_len as u32);
     put_u32(&mut out, entries.len() as u32);
-    put_u32(&mut out, 0);
+    put_u32(&mut out, summary.last_hole);
     let sum = checksum(salt, &out);
     put_u32(&mut out, sum);
     let tables = out.len();
@@ -241,6 +243,7 @@ impl SealedIndex {
             last_position: get_u64(&head, 32),
             last_wall_ms: get_u64(&head, 40),
             last_group: get_u64(&head, 48),
+            last_hole: get_u32(&head, 72),
             bytes: get_u32(&head, 56),
             answers,
         };

@@ -8,7 +8,7 @@ use super::index::{EVERYBODY, Found};
 use super::retention::Retention;
 use super::segment::{Segment, Window, index_name};
 use crate::control::GapReason;
-use crate::dropped::{Dropped, Loss};
+use crate::dropped::{Dropped, LastOf, Loss};
 use crate::key::Key;
 use crate::log::ReadLimit;
 use crate::sync::{Mutex, lock};
@@ -153,14 +153,19 @@ impl DiskLog {
         None
     }
 
-    /// The position of the newest record under a key that is kept.
-    pub(crate) fn last_of(&self, key: Key) -> io::Result<Option<u64>> {
+    /// The newest record under a key that is kept. Nothing is known of it where something was lost behind.
+    pub(crate) fn last_of(&self, key: Key) -> io::Result<Option<LastOf>> {
+        let mut holes = false;
         for segment in self.view().segments.iter().rev() {
-            if let Some(found) = segment.last(key)? {
-                return Ok(Some(segment.base + u64::from(found.delta)));
+            let found = segment.last(key)?;
+            let last_hole = segment.summary(|summary| summary.last_hole);
+            if let Some(found) = found {
+                let position = segment.base + u64::from(found.delta);
+                return Ok(Some(if holes || last_hole > found.delta { LastOf::Unknown } else { LastOf::At(position) }));
             }
+            holes |= last_hole > 0 || segment.hole_before;
         }
-        Ok(None)
+        Ok(holes.then_some(LastOf::Unknown))
     }
 
     /// Writes the index of one segment that is no longer written to, if there is one. False if there is nothing to do.

@@ -194,7 +194,9 @@ impl Recovered {
         self.end += bytes.len() as u64;
         (self.last_position, self.last_group, self.newest_ms) = (position, group, wall_ms);
         let end = self.end;
-        active.extend(&[Entry::hole((position - active.base) as u32)], |summary| {
+        let delta = (position - active.base) as u32;
+        active.extend(&[Entry::hole(delta)], |summary| {
+            summary.last_hole = delta;
             summary.bytes = end as u32;
             summary.last_position = position;
             summary.last_wall_ms = wall_ms;

@@ -85,6 +85,7 @@ pub(super) fn scan_bytes(bytes: &[u8], salt: u32, base: u64, newest: bool) -> Sc
         last_position: base,
         last_wall_ms: 0,
         last_group: 0,
+        last_hole: 0,
         answers: Vec::new(),
     };
     let index = OpenIndex { entries: BTreeSet::new(), summary };
@@ -136,7 +137,8 @@ impl Scan {
             };
             if lost > summary.last_position {
                 self.holes += 1;
-                entries.insert(Entry::hole((lost - base) as u32));
+                summary.last_hole = (lost - base) as u32;
+                entries.insert(Entry::hole(summary.last_hole));
             }
             summary.last_position = summary.last_position.max(record.position);
             summary.last_wall_ms = summary.last_wall_ms.max(record.wall_ms);
@@ -151,7 +153,10 @@ impl Scan {
                     entries.extend(record.index_keys().map(|key| Entry::new(key, delta, *offset as u32, client)));
                 }
                 Kind::Answer => summary.answers.push(*offset as u32),
-                Kind::Hole => _ = entries.insert(Entry::hole(delta)),
+                Kind::Hole => {
+                    summary.last_hole = delta;
+                    entries.insert(Entry::hole(delta));
+                }
                 Kind::Commit => {}
             }
         }

@@ -143,8 +143,9 @@ impl Segment {
                 // The end is known from when it was whole: what is missing before it now is a hole.
                 let last = self.summary(|summary| summary.last_position);
                 if scan.index.summary.last_position < last {
-                    scan.index.entries.insert(Entry::hole((last - self.base) as u32));
-                    scan.index.summary.last_position = last;
+                    let delta = (last - self.base) as u32;
+                    scan.index.entries.insert(Entry::hole(delta));
+                    (scan.index.summary.last_position, scan.index.summary.last_hole) = (last, delta);
                 }
                 self.set_index(Index::Open(scan.index));
                 self.rebuilt.fetch_add(1, Ordering::SeqCst);

@@ -233,7 +233,7 @@ impl DiskWriter {
             known => return known,
         }
         match self.log.last_of(topic) {
-            Ok(Some(position)) => LastOf::At(position),
+            Ok(Some(last)) => last,
             Ok(None) => self.log.view().dropped.keys.last_of(&topic),
             Err(_) => LastOf::Unknown,
         }
@@ -360,6 +360,7 @@ pub(super) fn new_segment(disk: &dyn Disk, log_id: u64, base: u64, group: u64) -
         last_position: base,
         last_wall_ms: 0,
         last_group: group,
+        last_hole: 0,
         answers: Vec::new(),
     };
     Ok(Segment::new(file, log_id, base, false, OpenIndex { entries: BTreeSet::new(), summary }))
