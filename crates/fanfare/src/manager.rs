@@ -305,7 +305,8 @@ impl SseManager {
     }
 
     /// Sends to any target, without waiting for more than a lock. Callable from any thread; never blocks on I/O.
-    /// Returns the number of connections at submission.
+    /// Returns the number of connections at submission. With a history on disk the event goes out once it is kept, and if
+    /// it is not, the log says so: [`SseManager::publish`] waits for the answer.
     ///
     /// # Errors
     ///
@@ -417,6 +418,10 @@ impl SseManager {
                     PublishError::TooLarge(_) => SendError::TooLarge { pointer: "".into(), detail: error.to_string() },
                     _ => SendError::Closed,
                 });
+                if let Err(error @ (SendError::Busy | SendError::Full | SendError::ReadOnly)) = &result {
+                    // Those who send without waiting hear of it nowhere else.
+                    tracing::warn!(target: "fanfare", %error, "event not kept");
+                }
                 if logging {
                     for receipt in result.iter().flatten() {
                         tracing::debug!(

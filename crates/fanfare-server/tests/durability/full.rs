@@ -8,6 +8,7 @@ use crate::support::{Server, fanfare, fanfare_under};
 use crate::sync::traced;
 use crate::wire::{Client, Stream};
 use std::process::Command;
+use std::time::Duration;
 
 /// Publishes until the disk is full: how many were kept.
 fn fill(run: &mut Run, life: usize, client: &mut Client, name: &str) -> usize {
@@ -50,6 +51,9 @@ fn a_full_disk_refuses_publishes_until_there_is_room() {
         let several = (0..3).map(|n| large(&format!("no-{number}-{n}"), To::All, 25_000)).collect();
         assert_eq!(publish(&mut run, 2, &mut client, several).expect("an answer").status, 507);
     }
+    // Those who send without waiting hear of it in the log.
+    let mut lines = std::iter::from_fn(|| server.log.recv_timeout(Duration::from_secs(10)).ok());
+    assert!(lines.any(|line| line.contains("event not kept") && line.contains("the disk is full")));
     // What is refused is refused whole: the ephemeral one is not delivered either.
     let halves = r#"[{"event":"half","data":1,"ephemeral":true},{"event":"half","data":"#.to_owned();
     let halves = format!(r#"{halves}"{}"}}]"#, "x".repeat(100_000));
