@@ -3,7 +3,7 @@
 use super::files::Disk;
 use super::format::{RECORD_MAX, RecordRef, TargetKind, read_record, salt};
 use super::inspect::{Files, read_segment};
-use super::open::OpenError;
+use super::outcome::OpenError;
 use super::scan::scan_bytes;
 use crate::cursor::Cursor;
 use crate::key::{Key, Keyer, Kind as NameKind};

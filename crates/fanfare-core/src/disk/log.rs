@@ -2,10 +2,12 @@
 //!
 //! Shared by everybody; the writer alone adds segments, retention alone drops them. No lock is held across a read.
 
+use super::clock::LogClock;
+use super::config::DiskConfig;
 use super::files::Disk;
 use super::format::Kind;
 use super::index::{EVERYBODY, Found};
-use super::retention::Retention;
+use super::manifest::Manifest;
 use super::segment::{Segment, Window, index_name};
 use crate::control::GapReason;
 use crate::dropped::{Dropped, LastOf, Loss};
@@ -24,6 +26,13 @@ pub(super) const INDEX_TMP: &str = "index.tmp";
 pub(super) struct View {
     pub(super) segments: Vec<Arc<Segment>>,
     pub(super) dropped: Arc<Dropped>,
+}
+
+/// What is needed to drop segments.
+pub(super) struct Retention {
+    pub(super) manifest: Manifest,
+    pub(super) config: DiskConfig,
+    pub(super) clock: LogClock,
 }
 
 /// See the module.

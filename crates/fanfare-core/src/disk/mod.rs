@@ -3,10 +3,11 @@
 //! `docs/log-format.md` says what the bytes mean. From the bottom up: `files` is what a disk must offer, `format` a
 //! record's bytes, `scan` and `index` find records, `segment` is one file, `log` all of them as readers see them,
 //! `manifest` what survives them, `writer` the group commit, `retention` what is dropped, `queue` what waits,
-//! `recovery` what a start finds and `open` the start; `inspect` (with `problem`) and `dump` look at it from outside.
+//! `recovery` what a start finds, `open` the start and `outcome` what comes of it; `inspect` (with `problem`) and `dump` look at it from outside.
 //! Nothing here runs in a shard's thread.
 
 mod answers;
+mod clock;
 mod config;
 mod dump;
 mod files;
@@ -16,6 +17,7 @@ mod inspect;
 mod log;
 mod manifest;
 mod open;
+mod outcome;
 mod problem;
 mod queue;
 mod recovery;
@@ -30,7 +32,8 @@ pub use dump::{LogFilter, LogRecord, dump};
 pub use files::{Disk, DiskFile};
 pub use inspect::{LogInfo, SegmentInfo, inspect, verify};
 pub(crate) use log::{Chunk, DiskLog};
-pub use open::{DiskSeed, OpenError, OpenLog, OpenReport, foreign, open};
+pub use open::{DiskSeed, OpenLog, foreign, open};
+pub use outcome::{OpenError, OpenReport};
 pub use problem::Problem;
 pub use queue::Condition;
 pub(crate) use queue::Queue;

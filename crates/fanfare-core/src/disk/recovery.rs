@@ -5,10 +5,9 @@ use super::format::{BadHead, Commit, Kind, Place, SEGMENT_HEAD, put_commit, put_
 use super::index::{Entry, IndexError, SealedIndex};
 use super::log::INDEX_TMP;
 use super::manifest::Manifest;
-use super::open::{OpenError, OpenReport, failed};
-use super::retention::remove_segment;
+use super::outcome::{OpenError, OpenReport, failed};
 use super::scan::{Tail, scan};
-use super::segment::{Segment, base_of, index_name, log_name};
+use super::segment::{Segment, base_of, index_name, log_name, remove_segment};
 use crate::target::Matcher;
 use crate::time::Now;
 use std::collections::BTreeSet;

@@ -1,24 +1,15 @@
 //! Retention: which segments go, and what is remembered of them. Done beside the writer, which it never holds up.
 
-use super::config::DiskConfig;
-use super::files::{Disk, is_full};
+use super::files::is_full;
 use super::index::{EVERYBODY, Entry};
-use super::log::{DiskLog, View};
+use super::log::{DiskLog, Retention, View};
 use super::manifest::Manifest;
-use super::segment::{Segment, index_name, log_name};
-use super::writer::LogClock;
+use super::segment::{Segment, remove_segment};
 use crate::dropped::Dropped;
 use crate::sync::lock;
 use crate::time::Now;
 use std::io;
 use std::sync::Arc;
-
-/// What is needed to drop segments.
-pub(super) struct Retention {
-    pub(super) manifest: Manifest,
-    pub(super) config: DiskConfig,
-    pub(super) clock: LogClock,
-}
 
 impl DiskLog {
     /// Drops the segments that are beyond the bounds. The newest stays: its writer ends it when it is too old.
@@ -73,12 +64,6 @@ impl DiskLog {
         }
         Ok(())
     }
-}
-
-/// Takes the segment's files away. One that stays is taken away at the next start.
-pub(super) fn remove_segment(disk: &dyn Disk, base: u64) {
-    _ = disk.remove(&log_name(base));
-    _ = disk.remove(&index_name(base));
 }
 
 /// Remembers of a segment what returning readers must be told.

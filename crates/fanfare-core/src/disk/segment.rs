@@ -45,6 +45,12 @@ pub(super) fn base_of(name: &str, ending: &str) -> Option<u64> {
     (digits.len() == 20 && digits.bytes().all(|byte| byte.is_ascii_digit())).then(|| digits.parse().ok())?
 }
 
+/// Takes the segment's files away. One that stays is taken away at the next start.
+pub(super) fn remove_segment(disk: &dyn Disk, base: u64) {
+    _ = disk.remove(&log_name(base));
+    _ = disk.remove(&index_name(base));
+}
+
 impl Segment {
     pub(super) fn new(file: Box<dyn DiskFile>, log_id: u64, base: u64, hole_before: bool, index: OpenIndex) -> Self {
         Self {

@@ -6,15 +6,15 @@
 //! of the file is unknown: nothing more is written until the log is opened anew.
 
 use super::answers::put_answer;
+use super::clock::LogClock;
 use super::config::DiskConfig;
 use super::files::{Disk, is_full};
 use super::format::{Commit, Kind, Place, RECORD_HEAD, SEGMENT_HEAD, put_commit, put_record, segment_head};
 use super::index::{EVERYBODY, Entry, OpenIndex, Summary};
 use super::log::DiskLog;
 use super::queue::{Condition, Queue};
-use super::retention::remove_segment;
 use super::scan::SEGMENT_MAX;
-use super::segment::{Segment, log_name};
+use super::segment::{Segment, log_name, remove_segment};
 use crate::dropped::LastOf;
 use crate::epochs::Epochs;
 use crate::expect;
@@ -77,24 +77,6 @@ impl Drop for DiskWriter {
     /// Its thread ended, by a panic if it was not told to.
     fn drop(&mut self) {
         self.queue.abandon();
-    }
-}
-
-/// Unix time as the log tells it: read once at the start, then moved by the monotonic clock, so that a wall clock
-/// that jumps drops nothing. It never goes back behind what the log has.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct LogClock {
-    wall_ms: u64,
-    mono_ms: u64,
-}
-
-impl LogClock {
-    pub(super) fn new(now: Now, newest_ms: u64) -> Self {
-        Self { wall_ms: now.wall_ms.max(newest_ms), mono_ms: now.mono_ms }
-    }
-
-    pub(super) fn read(self, now: Now) -> u64 {
-        self.wall_ms + now.mono_ms.saturating_sub(self.mono_ms)
     }
 }
 
