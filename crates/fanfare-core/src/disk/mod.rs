@@ -3,8 +3,8 @@
 //! `docs/log-format.md` says what the bytes mean. From the bottom up: `files` is what a disk must offer, `format` a
 //! record's bytes, `scan` and `index` find records, `segment` is one file, `log` all of them as readers see them,
 //! `manifest` what survives them, `writer` the group commit, `retention` what is dropped, `queue` what waits,
-//! `recovery` what a start finds, `open` the start and `outcome` what comes of it; `inspect` (with `problem`) and `dump` look at it from outside.
-//! Nothing here runs in a shard's thread.
+//! `recovery` what a start finds, `open` the start and `outcome` what comes of it; `inspect` (with `problem`) and
+//! `dump` look at it from outside. Nothing here runs in a shard's thread.
 
 mod answers;
 mod clock;
