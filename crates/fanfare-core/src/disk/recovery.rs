@@ -70,7 +70,7 @@ fn open_segment(disk: &dyn Disk, log_id: u64, base: u64, newest: bool) -> Result
         match SealedIndex::open(index, log_id, base) {
             // A segment of another length than when it was sealed is looked at again, record by record.
             Ok(index) if file.len().map_err(what())? == u64::from(index.summary.bytes) => {
-                let segment = Segment::sealed(file, log_id, base, false, index);
+                let segment = Segment::sealed(file, log_id, base, index);
                 return Ok(Opened { segment, tail: Tail::Clean, holes: 0, last_group_at: 0 });
             }
             Err(IndexError::Version(version)) => return Err(OpenError::Version(version)),
@@ -80,7 +80,7 @@ fn open_segment(disk: &dyn Disk, log_id: u64, base: u64, newest: bool) -> Result
     }
     match scan(&*file, log_id, base, newest) {
         Ok(scan) => {
-            let segment = Segment::new(file, log_id, base, false, scan.index);
+            let segment = Segment::new(file, log_id, base, scan.index);
             // A first group whose end was never synced may have a head that was not either.
             let last_group_at = if scan.last_group_at == SEGMENT_HEAD { 0 } else { scan.last_group_at as u64 };
             Ok(Opened { segment, tail: scan.tail, holes: scan.holes, last_group_at })

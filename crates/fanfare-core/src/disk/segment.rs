@@ -52,32 +52,22 @@ pub(super) fn remove_segment(disk: &dyn Disk, base: u64) {
 }
 
 impl Segment {
-    pub(super) fn new(file: Box<dyn DiskFile>, log_id: u64, base: u64, hole_before: bool, index: OpenIndex) -> Self {
-        Self {
-            base,
-            hole_before,
-            file,
-            log_id,
-            salt: salt(log_id, base),
-            index: RwLock::new(Index::Open(index)),
-            rebuilt: AtomicU32::new(0),
-        }
+    pub(super) fn new(file: Box<dyn DiskFile>, log_id: u64, base: u64, index: OpenIndex) -> Self {
+        Self::with(file, log_id, base, Index::Open(index))
     }
 
-    pub(super) fn sealed(
-        file: Box<dyn DiskFile>,
-        log_id: u64,
-        base: u64,
-        hole_before: bool,
-        index: SealedIndex,
-    ) -> Self {
+    pub(super) fn sealed(file: Box<dyn DiskFile>, log_id: u64, base: u64, index: SealedIndex) -> Self {
+        Self::with(file, log_id, base, Index::Sealed(index))
+    }
+
+    fn with(file: Box<dyn DiskFile>, log_id: u64, base: u64, index: Index) -> Self {
         Self {
             base,
-            hole_before,
+            hole_before: false,
             file,
             log_id,
             salt: salt(log_id, base),
-            index: RwLock::new(Index::Sealed(index)),
+            index: RwLock::new(index),
             rebuilt: AtomicU32::new(0),
         }
     }

@@ -345,7 +345,7 @@ pub(super) fn new_segment(disk: &dyn Disk, log_id: u64, base: u64, group: u64) -
         last_hole: 0,
         answers: Vec::new(),
     };
-    Ok(Segment::new(file, log_id, base, false, OpenIndex { entries: BTreeSet::new(), summary }))
+    Ok(Segment::new(file, log_id, base, OpenIndex { entries: BTreeSet::new(), summary }))
 }
 
 /// Where in a group's bytes the answers are, as offsets in the segment.
