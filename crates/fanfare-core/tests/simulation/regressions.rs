@@ -12,7 +12,8 @@ fn world(config: HubConfig) -> World {
     World::new(config, [2, 7, 1, 8, 2 << 40, 8])
 }
 
-fn sound(mut world: World) -> Trace {
+/// The history, judged by the checker.
+pub fn sound(mut world: World) -> Trace {
     world.converge();
     world.finish(true);
     let trace = world.into_trace();
@@ -20,7 +21,8 @@ fn sound(mut world: World) -> Trace {
     trace
 }
 
-fn text(trace: &Trace, conn: usize) -> String {
+/// What a stream got.
+pub fn text(trace: &Trace, conn: usize) -> String {
     String::from_utf8_lossy(&trace.conns[conn].bytes).into_owned()
 }
 

@@ -1,26 +1,14 @@
 //! Slow readers, one history for each way to be one and to be none. The checker judges them like all others.
 
-use super::check::check;
 use super::model::{From, To, Trace, Who};
 use super::publish::Draw;
+use super::regressions::{sound, text};
 use super::world::World;
 use fanfare_core::limits::DATA_MAX;
 use fanfare_core::{ConnectionOptions, Disconnect, HubConfig, SlowPolicy};
 
 fn world(config: HubConfig) -> World {
     World::new(config, [1, 6, 1, 8, 3 << 40, 3])
-}
-
-fn sound(mut world: World) -> Trace {
-    world.converge();
-    world.finish(true);
-    let trace = world.into_trace();
-    assert_eq!(check(&trace), [], "{}", trace.told.join("\n"));
-    trace
-}
-
-fn text(trace: &Trace, conn: usize) -> String {
-    String::from_utf8_lossy(&trace.conns[conn].bytes).into_owned()
 }
 
 /// The types of a stream's events, in order; runs of one type shown once.
