@@ -52,6 +52,23 @@ pub struct Stats {
     pub disconnects: [u64; Disconnect::ALL.len()],
 }
 
+impl Stats {
+    /// Gaps with the word for their reason, every reason included.
+    pub fn gaps_by_reason(&self) -> impl Iterator<Item = (&'static str, u64)> + use<> {
+        GapReason::ALL.iter().map(|reason| reason.as_str()).zip(self.gaps)
+    }
+
+    /// Slow readers with the word for their policy, every policy included.
+    pub fn slow_readers_by_policy(&self) -> impl Iterator<Item = (&'static str, u64)> + use<> {
+        SlowPolicy::ALL.iter().map(|policy| policy.as_str()).zip(self.slow_readers)
+    }
+
+    /// Ended connections with the word for their reason, every reason included.
+    pub fn disconnects_by_reason(&self) -> impl Iterator<Item = (&'static str, u64)> + use<> {
+        Disconnect::ALL.iter().map(|reason| reason.as_str()).zip(self.disconnects)
+    }
+}
+
 /// One shard's counters. Only the shard's thread adds.
 #[derive(Debug, Default)]
 pub(crate) struct ShardCounters {

@@ -7,6 +7,7 @@ use std::fmt::Write as _;
 pub(crate) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 pub(crate) fn render(manager: &SseManager) -> String {
+    let stats = manager.engine_stats();
     let EngineStats {
         clients,
         published,
@@ -21,7 +22,7 @@ pub(crate) fn render(manager: &SseManager) -> String {
         pings_sent,
         lagged,
         ..
-    } = manager.engine_stats();
+    } = stats;
     let mut out = String::with_capacity(4_096);
     let mut metric = |name: &str, kind: &str, help: &str, value: u64| {
         // Writing to a string does not fail.
@@ -47,11 +48,11 @@ pub(crate) fn render(manager: &SseManager) -> String {
             _ = writeln!(out, "{name}{{condition=\"{}\"}} {holds}", condition.as_str());
         }
     }
-    let gaps = manager.gaps().collect();
+    let gaps = stats.gaps_by_reason().collect();
     labelled(&mut out, "fanfare_gaps_total", "Gaps that open connections were told of.", "reason", gaps);
-    let slow = manager.slow_readers().collect();
+    let slow = stats.slow_readers_by_policy().collect();
     labelled(&mut out, "fanfare_slow_readers_total", "Times a connection was slow, by its policy.", "policy", slow);
-    let ended = manager.disconnects().collect();
+    let ended = stats.disconnects_by_reason().collect();
     labelled(&mut out, "fanfare_disconnects_total", "Ended connections by reason.", "reason", ended);
     let (name, version) = ("fanfare_build_info", env!("CARGO_PKG_VERSION"));
     _ = write!(out, "# HELP {name} The version.\n# TYPE {name} gauge\n{name}{{version=\"{version}\"}} 1\n");

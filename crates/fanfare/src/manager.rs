@@ -12,8 +12,8 @@ use crate::target::{SseFilter, Target};
 use crate::transport::Transport;
 use fanfare_core::disk::{Condition, DiskWriter, OpenReport};
 use fanfare_core::{
-    ClientId, Disconnect, Draft, Durability, GapReason, Hub, IdempotencyKey, MemoryStore, Now, PublishError,
-    RegisterError, Seed, Shard, SlowPolicy, Store,
+    ClientId, Disconnect, Draft, Durability, Hub, IdempotencyKey, MemoryStore, Now, PublishError, RegisterError, Seed,
+    Shard, Store,
 };
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -479,11 +479,11 @@ impl SseManager {
             clients_by_user_truncated: truncated,
             total_events_published: stats.published,
             clients_refused: stats.refused,
-            disconnects: self.disconnects().collect(),
+            disconnects: stats.disconnects_by_reason().collect(),
             total_bytes_sent: stats.bytes_sent,
             total_pings_sent: stats.pings_sent,
-            gaps: self.gaps().collect(),
-            slow_readers: self.slow_readers().collect(),
+            gaps: stats.gaps_by_reason().collect(),
+            slow_readers: stats.slow_readers_by_policy().collect(),
             lagged: stats.lagged,
             durability: if stats.disk.is_some() { Durability::Disk } else { Durability::Memory }.as_str(),
             disk: stats.disk.map(Condition::as_str),
@@ -505,20 +505,17 @@ impl SseManager {
 
     /// Ended connections by reason, every reason included.
     pub fn disconnects(&self) -> impl Iterator<Item = (&'static str, u64)> {
-        let counts = self.engine_stats().disconnects;
-        Disconnect::ALL.iter().map(|reason| reason.as_str()).zip(counts)
+        self.engine_stats().disconnects_by_reason()
     }
 
     /// Gaps that open connections were told of, by reason, every reason included.
     pub fn gaps(&self) -> impl Iterator<Item = (&'static str, u64)> {
-        let counts = self.engine_stats().gaps;
-        GapReason::ALL.iter().map(|reason| reason.as_str()).zip(counts)
+        self.engine_stats().gaps_by_reason()
     }
 
     /// Times a connection was slow, by its policy, every policy included.
     pub fn slow_readers(&self) -> impl Iterator<Item = (&'static str, u64)> {
-        let counts = self.engine_stats().slow_readers;
-        SlowPolicy::ALL.iter().map(|policy| policy.as_str()).zip(counts)
+        self.engine_stats().slow_readers_by_policy()
     }
 
     /// True once the manager drains, was destroyed, or has lost one of its threads: it takes no more connections.
