@@ -8,6 +8,8 @@ export const DELAY_MIN = 100;
 export const DELAY_MAX = 30_000;
 /** A connection that lived so long proved usable, and ends the count of failures; milliseconds. */
 export const STABLE_AFTER = 10_000;
+/** The longest time a timer takes: beyond it, it fires at once. Milliseconds. */
+export const TIMER_MAX = 2_147_483_647;
 /** The most that `Retry-After` gets; milliseconds. */
 const RETRY_AFTER_MAX = 3_600_000;
 

@@ -1,9 +1,10 @@
 // Owns: the life of a subscription over many connections: its states, when it tries again, what it hands to whom.
 
 import type { DataOf, EventName, ReceivedEvent } from "../types.js";
-import { backoff, DELAY_MAX, DELAY_MIN, INTERVAL, STABLE_AFTER } from "./backoff.js";
+import { backoff, DELAY_MAX, DELAY_MIN, INTERVAL, STABLE_AFTER, TIMER_MAX } from "./backoff.js";
 import { isAtOrBefore } from "./cursor.js";
 import { SSEError } from "./error.js";
+import { guarded } from "./guarded.js";
 import { identityQuery, withIdentity } from "./identity.js";
 import {
   IDLE,
@@ -14,7 +15,6 @@ import {
   type Tabs,
   type Unsubscribe,
 } from "./options.js";
-import { TIMER_MAX } from "./parser.js";
 import { readStream } from "./stream.js";
 
 type Listener = (event: never) => void;
@@ -32,22 +32,12 @@ const ONLINE_SPREAD = 500;
 /** Events that may wait in a loop. */
 const HIGH_WATER_MARK = 1_000;
 const CONNECT_TIMEOUT = 20_000;
-const MAX_EVENT_SIZE = 1 << 20;
 /** At most one write to the storage in this time. */
 const SAVE_EVERY = 500;
 
 type Returned<T> = T extends (...args: never) => infer R ? R : T;
 const call = <T>(value: T, arg?: unknown): Returned<T> =>
   (typeof value === "function" ? value(arg) : value) as Returned<T>;
-
-/** Runs the application's code; what it throws is reported, and harms nobody else. */
-function guarded<A extends unknown[]>(f: ((...args: A) => unknown) | undefined, ...args: A): void {
-  try {
-    f?.(...args);
-  } catch (error) {
-    (globalThis.reportError ?? console.error)(error);
-  }
-}
 
 /**
  * A subscription to an event stream, that reconnects, resumes where it was, and says when it could not.
@@ -66,8 +56,8 @@ export class SSEClient<E extends object = {}> {
   readonly #query: URLSearchParams;
   /** URL and identity: names the place in the storage, and with the scope the tabs that share. */
   readonly #key: string;
-  readonly #listeners = new Map<string, Set<{ handler: Listener }>>();
-  readonly #watchers = new Set<{ notify: () => void }>();
+  readonly #listeners = new Map<string, Set<Listener>>();
+  readonly #watchers = new Set<() => void>();
   #snapshot: SSESnapshot = IDLE;
   /** From `connect()` to the end: the listeners on the page. */
   #page: AbortController | undefined;
@@ -114,12 +104,13 @@ export class SSEClient<E extends object = {}> {
 
   /** The present moment; the same object until something changes. */
   getSnapshot(): SSESnapshot<E> {
-    return this.#snapshot as SSESnapshot as never;
+    return this.#snapshot as never;
   }
 
   /** Calls `notify` after every change of the snapshot. */
   subscribe(notify: () => void): Unsubscribe {
-    const watcher = { notify };
+    // Its own, also if the same function watches twice.
+    const watcher = () => notify();
     this.#watchers.add(watcher);
     return () => this.#watchers.delete(watcher);
   }
@@ -144,7 +135,7 @@ export class SSEClient<E extends object = {}> {
   #listen(type: string, handler: Listener, signal?: AbortSignal | undefined): Unsubscribe {
     let set = this.#listeners.get(type);
     if (!set) this.#listeners.set(type, (set = new Set()));
-    const entry = { handler };
+    const entry: Listener = (event) => handler(event);
     const remove = () => void set.delete(entry);
     if (!signal?.aborted) set.add(entry);
     signal?.addEventListener("abort", remove);
@@ -219,13 +210,12 @@ export class SSEClient<E extends object = {}> {
 
   /** Connects: for itself, or as one of the tabs, once it leads them. */
   #enter(): void {
-    this.#tabs = this.#options.share?.join(this.#key, this.#options, {
+    this.#tabs = this.#options.share?.join(this as never, this.#key, this.#options, {
       attempt: () => this.#attempt(),
       stop: () => this.#stop(),
       set: (patch) => this.#set(patch),
       finish: (error) => this.#finish(error),
       receive: (id, event, text) => this.#receive(id, event, text),
-      snapshot: () => this.#snapshot,
     });
     if (!this.#tabs) this.#attempt();
   }
@@ -253,7 +243,6 @@ export class SSEClient<E extends object = {}> {
     this.#page = undefined;
     this.#leave();
     this.#set(end);
-    if (error) guarded(this.#options.onError, error);
   }
 
   #schedule(ms: number, next: () => void): void {
@@ -264,44 +253,40 @@ export class SSEClient<E extends object = {}> {
   }
 
   #set(patch: Partial<SSESnapshot>): void {
+    const { onOpen, onError } = this.#options;
+    const { status, error } = this.#snapshot;
     this.#snapshot = { ...this.#snapshot, ...patch };
     this.#tabs?.tell(this.#snapshot);
     this.#notify();
+    if (patch.status === "open" && status !== "open") guarded(onOpen);
+    if (patch.error && patch.error !== error) guarded(onError, patch.error);
   }
 
   #notify(): void {
-    for (const { notify } of [...this.#watchers]) guarded(notify);
+    for (const watcher of [...this.#watchers]) guarded(watcher);
   }
 
   async #attempt(reason?: SSEError): Promise<void> {
     this.#stop();
     const { lastEventId } = this;
-    const {
-      url = "/api/sse",
-      headers,
-      body,
-      method,
-      fetch,
-      connectTimeout = CONNECT_TIMEOUT,
-      ...options
-    } = this.#options;
-    const { credentials = this.#tabs?.credentials, maxEventSize = MAX_EVENT_SIZE } = options;
+    const options = this.#options;
+    const { url = "/api/sse", headers, credentials = this.#tabs?.credentials } = options;
     const { signal } = (this.#attempting = new AbortController());
     this.#floor = 0;
     this.#openedAt = Number.POSITIVE_INFINITY;
-    this.#schedule(connectTimeout, () => this.#ended(new SSEError("timeout", "no answer", { retryable: true })));
+    this.#schedule(options.connectTimeout ?? CONNECT_TIMEOUT, () =>
+      this.#ended(new SSEError("timeout", "no answer", { retryable: true })),
+    );
     this.#set({ status: "connecting" });
     try {
       await readStream(
         {
+          ...options,
           url: withIdentity(await call(url), this.#query),
           headers: await call(headers, { attempt: this.#snapshot.reconnectAttempts, lastEventId, reason }),
-          body: await call(body),
-          method,
+          body: await call(options.body),
           credentials,
-          fetch,
           lastEventId,
-          maxEventSize,
           signal,
         },
         {
@@ -310,7 +295,6 @@ export class SSEClient<E extends object = {}> {
             this.#heardAt = this.#openedAt = Date.now();
             this.#watch();
             this.#set({ status: "open", error: null });
-            guarded(options.onOpen);
           },
           onAlive: () => {
             this.#heardAt = Date.now();
@@ -339,7 +323,6 @@ export class SSEClient<E extends object = {}> {
       autoReconnect = true,
       reconnectInterval = this.#retry,
       maxReconnectAttempts = Number.POSITIVE_INFINITY,
-      onError,
     } = this.#options;
     this.#settle();
     const { reconnectAttempts } = this.#snapshot;
@@ -349,7 +332,6 @@ export class SSEClient<E extends object = {}> {
     // Without a network an attempt proves nothing; a server on this machine may be there all the same.
     if (error && !this.#offline) this.#snapshot = { ...this.#snapshot, reconnectAttempts: reconnectAttempts + 1 };
     this.#wait(Math.max(this.#floor, delay) + (error?.retryAfter ?? 0), error);
-    if (error) guarded(onError, error);
   }
 
   #wait(ms: number, error?: SSEError): void {
@@ -382,7 +364,7 @@ export class SSEClient<E extends object = {}> {
     const { decode = "json", onError, onGap, onReset, storage } = this.#options;
     const before = this.lastEventId;
     const seen = isAtOrBefore(id, before);
-    const control = isControl(event);
+    const control = event === "connected" || event === "ping" || event[0] === "$";
     let data: unknown = text;
     this.#tabs?.block(before, id, event, text);
     let failure: unknown;
@@ -407,13 +389,10 @@ export class SSEClient<E extends object = {}> {
     // Without data; or had it.
     if (text === undefined || (!control && seen && this.#cursors && !id.endsWith("~~"))) return;
     if (failure)
-      return guarded(
-        onError ?? console.error,
-        new SSEError("decode", `bad data of ${event}: ${failure}`, { cause: failure }),
-      );
+      return guarded(onError ?? console.error, new SSEError("decode", `bad data: ${failure}`, { cause: failure }));
     guarded(verdict === "gap" ? onGap : verdict === "reset" ? onReset : undefined, { reason, cursor: id } as SSEGap);
     const attempting = this.#attempting;
-    this.#deliver(id, event, data);
+    this.#deliver(id, event, data, control);
     if (event === "$closing" && reason && attempting && !attempting.signal.aborted) {
       const error = new SSEError("closing", `closed by the server: ${reason}`, {
         reason: `${reason}`,
@@ -431,7 +410,7 @@ export class SSEClient<E extends object = {}> {
     this.#saving = undefined;
   }
 
-  #deliver(id: string, type: string, data: unknown): void {
+  #deliver(id: string, type: string, data: unknown, control: boolean): void {
     const [cursor = "", own] = id.split(/~(.*)/s);
     const event: ReceivedEvent = {
       event: type,
@@ -439,16 +418,14 @@ export class SSEClient<E extends object = {}> {
       cursor,
       ...(own && (own === "~" ? { ephemeral: true } : { id: own })),
     };
-    if (!isControl(type)) this.#snapshot = { ...this.#snapshot, lastEvent: event };
+    if (!control) this.#snapshot = { ...this.#snapshot, lastEvent: event };
     for (const key of [type, ANY]) {
       const entries = this.#listeners.get(key) ?? new Set();
-      for (const entry of [...entries]) if (entries.has(entry)) guarded(entry.handler, event as never);
+      for (const entry of [...entries]) if (entries.has(entry)) guarded(entry, event as never);
     }
     this.#notify();
   }
 }
 
 /** The server wants to know better who asks. */
-const isRefusal = (error?: SSEError): boolean => error?.status === 401 || error?.status === 403;
-/** Types of the server's own events. */
-const isControl = (type: string): boolean => type === "connected" || type === "ping" || type[0] === "$";
+const isRefusal = (error?: SSEError): boolean => /40[13]/.test(`${error?.status}`);

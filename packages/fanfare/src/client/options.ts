@@ -73,9 +73,9 @@ export interface SSEClientOptions extends SSEIdentity {
   share?: Share | undefined;
   /** How data is read: default `json`; a function gets the text and the type. */
   decode?: "json" | "text" | ((text: string, event: string) => unknown) | undefined;
-  /** A connection is open. */
+  /** A connection is open, this client's or the one it shares. */
   onOpen?: (() => void) | undefined;
-  /** A connection failed; `status` tells whether there will be another. Never a server's event of the type `error`. */
+  /** The connection failed; `status` tells whether there will be another. Never a server's event of the type `error`. */
   onError?: ((error: SSEError) => void) | undefined;
   /** Events are gone within the history. */
   onGap?: ((gap: SSEGap) => void) | undefined;
@@ -95,17 +95,21 @@ export interface Share {
   /** Throws a `TypeError` for options that cannot be shared. */
   check(options: SSEClientOptions): void;
   /** Takes part; undefined where that is not possible, and each client connects for itself. */
-  join(key: string, options: SSEClientOptions, client: SharedClient): Tabs | undefined;
+  join(
+    client: { getSnapshot(): SSESnapshot },
+    key: string,
+    options: SSEClientOptions,
+    actions: SharedActions,
+  ): Tabs | undefined;
 }
 
 /** What a shared connection does with a client. */
-export interface SharedClient {
+export interface SharedActions {
   attempt(): void;
   stop(): void;
   set(patch: Partial<SSESnapshot>): void;
   finish(error: SSEError | null): void;
   receive(id: string, event: string, text: string | undefined): void;
-  snapshot(): SSESnapshot;
 }
 
 /** What a client tells those who share its connection. */

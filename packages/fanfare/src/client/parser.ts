@@ -5,14 +5,11 @@
 export interface ParserHandlers {
   /** A blank line ended a block. `data` is `undefined` where the block had none: then it only moves the last event ID. */
   onBlock(lastEventId: string, event: string, data: string | undefined): void;
-  /** A `retry` line, as soon as it is read: milliseconds, at most {@link TIMER_MAX}; `event` is the block's type so far. */
+  /** A `retry` line, as soon as it is read: milliseconds, however many; `event` is the block's type so far. */
   onRetry(ms: number, event: string): void;
   /** A comment, without its colon. */
   onComment?: ((text: string) => void) | undefined;
 }
-
-/** The longest time a timer takes; beyond it, it fires at once. */
-export const TIMER_MAX = 2_147_483_647;
 
 /**
  * A function to be fed with the bytes of one stream, chunk by chunk. Linear in their number, however they are cut. It
@@ -58,7 +55,7 @@ export function createParser(
         if (!value.includes("\0")) id = value;
         break;
       case "retry":
-        if (/^\d+$/.test(value)) handlers.onRetry(Math.min(+value, TIMER_MAX), event);
+        if (/^\d+$/.test(value)) handlers.onRetry(+value, event);
     }
   };
 

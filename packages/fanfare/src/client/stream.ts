@@ -7,13 +7,13 @@ import { createParser, type ParserHandlers } from "./parser.js";
 /** What one request is made of. */
 export interface StreamRequest {
   url: string;
-  headers: HeadersInit | undefined;
-  method: string | undefined;
-  body: BodyInit | undefined;
-  credentials: RequestCredentials | undefined;
-  fetch: typeof fetch | undefined;
+  headers?: HeadersInit | undefined;
+  method?: string | undefined;
+  body?: BodyInit | undefined;
+  credentials?: RequestCredentials | undefined;
+  fetch?: typeof fetch | undefined;
   lastEventId: string;
-  maxEventSize: number;
+  maxEventSize?: number | undefined;
   signal: AbortSignal;
 }
 
@@ -25,6 +25,8 @@ export interface StreamHandlers extends ParserHandlers {
   onAlive(): void;
 }
 
+/** UTF-16 units of one event. */
+const MAX_EVENT_SIZE = 1 << 20;
 /** Bytes of a refusal that are kept. */
 const BODY_KEPT = 2_048;
 /** Statuses that may be another next time. */
@@ -32,7 +34,7 @@ const RETRYABLE = /408|425|429|5../;
 
 /** Reads the stream to its end, and throws: an end is a failure too. */
 export async function readStream(request: StreamRequest, handlers: StreamHandlers): Promise<never> {
-  const { lastEventId, body, signal, maxEventSize } = request;
+  const { lastEventId, body, signal, maxEventSize = MAX_EVENT_SIZE } = request;
   const headers = new Headers(request.headers);
   headers.set("accept", "text/event-stream");
   if (lastEventId) {
@@ -59,6 +61,7 @@ export async function readStream(request: StreamRequest, handlers: StreamHandler
   // What does not heed the signal, as a stand-in for fetch may not, must not keep its connection.
   const cancel = () => void reader?.cancel().catch(() => {});
   signal.addEventListener("abort", cancel);
+  if (signal.aborted) cancel();
   if (status !== 200 || !reader || !/^\s*text\/event-stream\s*(;|$)/i.test(type)) {
     const decoder = new TextDecoder();
     let start = "";
@@ -84,6 +87,7 @@ export async function readStream(request: StreamRequest, handlers: StreamHandler
       },
     );
   }
+  signal.throwIfAborted();
   handlers.onOpen();
   const feed = createParser(handlers, lastEventId, maxEventSize, signal);
   for (;;) {
@@ -91,6 +95,6 @@ export async function readStream(request: StreamRequest, handlers: StreamHandler
     const { done, value } = await reader.read();
     if (done) throw new SSEError("network", "the stream ended", { retryable: true });
     handlers.onAlive();
-    if (!feed(value)) throw new SSEError("too-large", `an event has more than ${maxEventSize} characters`);
+    if (!feed(value)) throw new SSEError("too-large", `an event is larger than ${maxEventSize}`);
   }
 }

@@ -5,7 +5,7 @@
 
 import { isAtOrBefore } from "./cursor.js";
 import { SSEError, type SSEErrorDetails, type SSEErrorKind } from "./error.js";
-import type { Share, SharedClient, SSESnapshot, Tabs } from "./options.js";
+import type { Share, SharedActions, SSESnapshot, Tabs } from "./options.js";
 
 /** A snapshot on its way to another tab. */
 interface TabState extends Omit<SSESnapshot, "error" | "lastEvent"> {
@@ -44,9 +44,14 @@ export function acrossTabs(scope = ""): Share {
         );
       }
     },
-    join(key, { userId, sessionId }, client) {
+    join(client, key, { userId, sessionId }, actions) {
       if (!globalThis.navigator?.locks || !globalThis.BroadcastChannel) return undefined;
-      return new Tab(`${key} ${scope}`, client, scope || userId || sessionId ? undefined : "omit");
+      return new Tab(
+        `${key} ${scope}`,
+        () => client.getSnapshot(),
+        actions,
+        scope || userId || sessionId ? undefined : "omit",
+      );
     },
   };
 }
@@ -54,7 +59,8 @@ export function acrossTabs(scope = ""): Share {
 class Tab implements Tabs {
   readonly credentials: RequestCredentials | undefined;
   readonly #name: string;
-  readonly #client: SharedClient;
+  readonly #snapshot: () => SSESnapshot;
+  readonly #client: SharedActions;
   readonly #channel: BroadcastChannel;
   #leading = false;
   /** Out of the others' company until it has caught up, because places could not be compared. */
@@ -64,8 +70,14 @@ class Tab implements Tabs {
   #request = new AbortController();
   #release = () => {};
 
-  constructor(name: string, client: SharedClient, credentials: RequestCredentials | undefined) {
+  constructor(
+    name: string,
+    snapshot: () => SSESnapshot,
+    client: SharedActions,
+    credentials: RequestCredentials | undefined,
+  ) {
     this.#name = name;
+    this.#snapshot = snapshot;
     this.#client = client;
     this.credentials = credentials;
     this.#channel = new BroadcastChannel(name);
@@ -150,10 +162,10 @@ class Tab implements Tabs {
 
   #hear(message: TabMessage): void {
     const client = this.#client;
-    if (message.k === "?") return this.tell(client.snapshot());
+    if (message.k === "?") return this.tell(this.#snapshot());
     if (this.#leading || this.#alone) return;
     this.#schedule(SILENCE, () => this.#ask());
-    const { lastEventId: mine, lastEvent } = client.snapshot();
+    const { lastEventId: mine, lastEvent, error: known } = this.#snapshot();
     const place = message.k === "s" ? message.state.lastEventId : message.before || message.id;
     if (mine && place && mine !== place && !isAtOrBefore(place, mine)) {
       // There is a hole between this tab's place and the leader's.
@@ -167,12 +179,17 @@ class Tab implements Tabs {
       client.receive(message.id, message.event, message.text);
     } else {
       const { state, greeting } = message;
-      const error = state.error && new SSEError(state.error.kind, state.error.message, state.error);
+      const { kind = "network", message: text = "" } = state.error ?? {};
+      const told = known?.message === text && state.reconnectAttempts === this.#snapshot().reconnectAttempts;
+      // The same failure told again is the same object.
+      const error = state.error && (told ? known : new SSEError(kind, text, state.error));
       if (state.status === "closed") return client.finish(error);
       client.set({ ...state, error, lastEvent, lastEventId: mine || place });
-      // Who came later has not heard it. What it said of the leader's past is not this tab's.
+      // Who came later has not heard it. What it said of the leader's past is not this tab's: without a place it begins
+      // here, and with one it has missed nothing, or it would be elsewhere by now.
       if (greeting && greeting !== this.#greeting) {
-        client.receive(place, "connected", JSON.stringify({ ...JSON.parse(greeting), resume: "live" }));
+        const resume = mine ? "resumed" : "live";
+        client.receive(place, "connected", JSON.stringify({ ...JSON.parse(greeting), resume }));
         this.#greeting = greeting;
       }
     }

@@ -1,36 +1,30 @@
 // Owns: one component's share in a client: its listeners, what it sees, whether it wants to be connected at all.
 
-import { IDLE, type SSEClientOptions, type SSEGap, type SSESnapshot, type Unsubscribe } from "../client/options.js";
+import { guarded } from "../client/guarded.js";
+import { IDLE, type SSEClientOptions, type SSESnapshot, type Unsubscribe } from "../client/options.js";
 import type { ReceivedEvent } from "../types.js";
-import { acquire, type Entry, type Registry, release } from "./registry.js";
-
-/** Callbacks of a component. */
-export interface HoldCallbacks {
-  onGap?: ((gap: SSEGap) => void) | undefined;
-  onReset?: ((gap: SSEGap) => void) | undefined;
-}
+import { acquire, type Entry, type Holder, type Registry } from "./registry.js";
 
 type Handler = (event: ReceivedEvent<never>) => void;
 
 /** A component's hold on a client. Lives as long as the component, over reconnects and changes of identity. */
-export class Hold {
+export class Hold implements Holder {
   /** What the component said in its last render. */
-  callbacks: HoldCallbacks = {};
   options: SSEClientOptions = {};
   /** True once the component looked at an event: only then events render it again. */
   #watchesEvents = false;
   #key = "";
   #enabled: boolean | undefined;
   #wanted = false;
-  /** While mounted. */
-  #registry: Registry | undefined;
+  /** Takes up a hold; while mounted. */
+  #acquire: ((options: SSEClientOptions) => Entry) | undefined;
   #notify = () => {};
   #entry: Entry | undefined;
-  #undo: Unsubscribe[] = [];
+  #leave = () => {};
   /** What is seen without a client. */
   #own: SSESnapshot = IDLE;
   #seen: SSESnapshot = IDLE;
-  readonly #listeners = new Set<{ type: string; handler: Handler; undo?: Unsubscribe | undefined }>();
+  readonly #listeners = new Set<{ type: string; handler: Handler }>();
 
   /** Holds the client for `key` until the answer is called. */
   mount(registry: Registry, key: string, enabled: boolean, notify: () => void): Unsubscribe {
@@ -38,26 +32,21 @@ export class Hold {
     this.#key = key;
     // `connect()` and `disconnect()` win until the option changes.
     if (enabled !== this.#enabled) this.#enabled = this.#wanted = enabled;
-    this.#registry = registry;
+    this.#acquire = (options) => acquire(registry, key, options, this);
     this.#notify = notify;
     if (this.#wanted) this.#take();
     return () => {
       this.#let(false);
-      this.#registry = undefined;
+      this.#acquire = undefined;
     };
   }
 
   snapshot(key: string): SSESnapshot {
     const now = key !== this.#key ? IDLE : (this.#entry?.client.getSnapshot() ?? this.#own);
     const seen = this.#seen;
-    if (
-      this.#watchesEvents ||
-      now.status !== seen.status ||
-      now.error !== seen.error ||
-      now.reconnectAttempts !== seen.reconnectAttempts
-    ) {
-      this.#seen = now;
-    }
+    const same =
+      now.status === seen.status && now.error === seen.error && now.reconnectAttempts === seen.reconnectAttempts;
+    if (this.#watchesEvents || !same) this.#seen = now;
     return this.#seen;
   }
 
@@ -82,47 +71,41 @@ export class Hold {
   };
 
   addEventListener = (type: string, handler: Handler): Unsubscribe => {
-    const listener = { type, handler, undo: this.#entry?.client.addEventListener(type, handler as never) };
+    const listener = { type, handler };
     this.#listeners.add(listener);
-    return () => {
-      this.#listeners.delete(listener);
-      listener.undo?.();
-    };
+    return () => this.#listeners.delete(listener);
   };
 
-  /** What changed between renders reaches the client without a new connection. */
-  update(): void {
-    if (this.#entry) Object.assign(this.#entry.options, this.options);
+  update(options: SSEClientOptions): void {
+    this.options = options;
+    this.#entry?.update(options);
   }
 
   #take(): void {
-    if (!this.#registry || this.#entry) return;
+    if (!this.#acquire || this.#entry) return;
     const place = this.#own.lastEventId;
-    this.#entry = acquire(this.#registry, this.#key, { ...this.options, ...(place && { lastEventId: place }) });
+    this.#entry = this.#acquire({ ...this.options, ...(place && { lastEventId: place }) });
     const { client } = this.#entry;
-    this.#undo = [
-      client.subscribe(this.#notify),
-      client.onEvent(({ event, data, cursor }) => {
-        if (event !== "connected" && event[0] !== "$") return;
-        const { resume = event.slice(1), reason } = Object(data);
-        const { onGap, onReset } = this.callbacks;
-        (resume === "gap" ? onGap : resume === "reset" ? onReset : undefined)?.({ reason, cursor });
-      }),
-    ];
-    for (const listener of this.#listeners)
-      listener.undo = client.addEventListener(listener.type, listener.handler as never);
-    // Others kept it open meanwhile: what came has passed this component by.
-    const passed = place && place !== client.lastEventId;
+    const unwatch = client.subscribe(this.#notify);
+    const unlisten = client.onEvent((event) => {
+      for (const { type, handler } of this.#listeners) if (type === event.event) guarded(handler, event as never);
+    });
+    this.#leave = () => {
+      unwatch();
+      unlisten();
+    };
     client.connect();
     this.#notify();
-    if (passed) this.callbacks.onGap?.({ reason: "released", cursor: client.lastEventId });
+    // Others kept it open meanwhile: what came has passed this component by.
+    const cursor = client.lastEventId;
+    if (place && place !== cursor) this.options.onGap?.({ reason: "released", cursor });
   }
 
   #let(atOnce: boolean): void {
-    if (!this.#entry || !this.#registry) return;
+    if (!this.#entry) return;
     this.#own = this.#entry.client.getSnapshot();
-    for (const undo of [...this.#undo, ...[...this.#listeners].map(({ undo }) => undo)]) undo?.();
-    release(this.#registry, this.#key, this.#entry, atOnce);
+    this.#leave();
+    this.#entry.release(this, atOnce);
     this.#entry = undefined;
   }
 }

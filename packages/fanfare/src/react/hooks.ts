@@ -46,34 +46,6 @@ function merge(defaults: SSEHookOptions, options: SSEHookOptions): SSEHookOption
   return merged;
 }
 
-function useHold(own: SSEHookOptions) {
-  const { defaults, registry } = useContext(Context);
-  const { enabled = true, onGap, onReset, ...options } = merge(defaults, own);
-  const { url = "/api/sse", method, credentials, share } = options;
-  const base = JSON.stringify([
-    typeof url === "function" ? 0 : `${url}`,
-    `${identityQuery(options)}`,
-    method,
-    credentials,
-    share?.scope,
-  ]);
-  // Where to begin counts once for each connection: a newer place in a later render must not reconnect.
-  // biome-ignore lint/correctness/useExhaustiveDependencies: see above
-  const lastEventId = useMemo(() => options.lastEventId, [base]);
-  const key = JSON.stringify([base, lastEventId]);
-  const [hold] = useState(() => new Hold());
-  useInsertionEffect(() => {
-    hold.callbacks = { onGap, onReset };
-    hold.options = { ...options, lastEventId };
-    hold.update();
-  });
-  const mount = useCallback(
-    (notify: () => void) => hold.mount(registry ?? pageRegistry(), key, enabled, notify),
-    [hold, registry, key, enabled],
-  );
-  return { hold, key, mount };
-}
-
 /**
  * A subscription to the event stream, for as long as the component is there. Components with the same URL and identity use
  * one connection. Options may be written inline: only another identity, URL, method, credentials or share is another
@@ -85,14 +57,32 @@ function useHold(own: SSEHookOptions) {
  * ```
  */
 export function useSSE<E extends object = {}>(options: SSEHookOptions = {}): SSEHookResult<E> {
-  const { hold, key, mount } = useHold(options);
-  const read = useCallback(() => hold.snapshot(key), [hold, key]);
-  const snapshot = useSyncExternalStore(mount, read, serverSnapshot);
+  const { defaults, registry } = useContext(Context);
+  const { enabled = true, ...rest } = merge(defaults, options);
+  const { url = "/api/sse", method, credentials, share } = rest;
+  // Functions are null in it: another one in each render is the same connection.
+  const base = JSON.stringify([url, `${identityQuery(rest)}`, method, credentials, share?.scope]);
+  // Where to begin counts once for each connection: a newer place in a later render must not reconnect.
+  // biome-ignore lint/correctness/useExhaustiveDependencies: see above
+  const lastEventId = useMemo(() => rest.lastEventId, [base]);
+  const key = `${base} ${lastEventId}`;
+  const [hold] = useState(() => new Hold());
+  useInsertionEffect(() => {
+    hold.update({ ...rest, lastEventId });
+  });
+  const snapshot = useSyncExternalStore(
+    useCallback(
+      (notify) => hold.mount(registry ?? pageRegistry(), key, enabled, notify),
+      [hold, registry, key, enabled],
+    ),
+    () => hold.snapshot(key),
+    serverSnapshot,
+  );
   const { status, error, reconnectAttempts } = snapshot;
   return {
     status,
     isConnected: status === "open",
-    isConnecting: status === "connecting" || status === "waiting",
+    isConnecting: /ing$/.test(status), // connecting or waiting
     error: error?.message ?? null,
     errorDetail: error,
     reconnectAttempts,
@@ -112,7 +102,7 @@ export function useSSE<E extends object = {}>(options: SSEHookOptions = {}): SSE
 const serverSnapshot = () => IDLE;
 
 /**
- * Calls `handler`, always the newest one, for every event of the type, without rendering the component. Options as in
+ * Calls `handler`, always the newest one, for every event of the type; events do not render the component. Options as in
  * {@link useSSE}; with the same ones, or those of a provider, it is the same connection.
  */
 export function useSSEEvent<K extends EventName<{}>>(
@@ -131,11 +121,10 @@ export function useSSEEvent(
   handler: (event: ReceivedEvent<never>) => void,
   options: SSEHookOptions = {},
 ): void {
-  const { hold, mount } = useHold(options);
+  const { addEventListener } = useSSE(options);
   const newest = useRef(handler);
   useInsertionEffect(() => {
     newest.current = handler;
   });
-  useEffect(() => hold.addEventListener(type, (event) => newest.current(event)), [hold, type]);
-  useEffect(() => mount(() => {}), [mount]);
+  useEffect(() => addEventListener(type, (event) => newest.current(event as never)), [addEventListener, type]);
 }

@@ -1,14 +1,22 @@
 // Owns: which client serves which components. One client for each key, however many hold it; it closes when nobody does.
 
 import { SSEClient } from "../client/client.js";
-import type { SSEClientOptions } from "../client/options.js";
+import { guarded } from "../client/guarded.js";
+import type { SSEClientOptions, SSEGap } from "../client/options.js";
+
+/** Who holds a client, and what it said last. */
+export interface Holder {
+  options: SSEClientOptions;
+}
 
 /** A client and who holds it. */
 export interface Entry {
   readonly client: SSEClient;
-  /** The client's own: functions in it are the newest ones of any component. */
-  readonly options: SSEClientOptions;
-  holds: number;
+  readonly holders: Set<Holder>;
+  /** What changed between renders reaches the client without a new connection: the newest of any holder counts. */
+  update(options: SSEClientOptions): void;
+  /** One holder less. Without any the client ends: after a while, or at once. */
+  release(holder: Holder, atOnce: boolean): void;
 }
 
 /** Clients by key. */
@@ -24,26 +32,39 @@ export function pageRegistry(): Registry {
   return (page[GLOBAL] ??= new Map());
 }
 
-/** The client for `key`, made with `options` if there is none, and connected. */
-export function acquire(registry: Registry, key: string, options: SSEClientOptions): Entry {
-  let entry = registry.get(key);
-  if (!entry) {
-    const own = { ...options };
-    entry = { client: new SSEClient(own), options: own, holds: 0 };
-    registry.set(key, entry);
-  }
-  entry.holds++;
+/** The client for `key`, made with `options` if there is none. */
+export function acquire(registry: Registry, key: string, options: SSEClientOptions, holder: Holder): Entry {
+  const entry = registry.get(key) ?? create(registry, key, options);
+  entry.holders.add(holder);
   return entry;
 }
 
-/** One holder less. Without any the client ends: after a while, or at once. */
-export function release(registry: Registry, key: string, entry: Entry, atOnce: boolean): void {
-  const end = () => {
-    if (entry.holds || registry.get(key) !== entry) return;
-    registry.delete(key);
-    entry.client.disconnect();
+function create(registry: Registry, key: string, options: SSEClientOptions): Entry {
+  const holders = new Set<Holder>();
+  const tell = (name: "onGap" | "onReset") => (gap: SSEGap) => {
+    for (const holder of holders) guarded(holder.options[name], gap);
   };
-  entry.holds--;
-  if (atOnce) end();
-  else setTimeout(end, LINGER);
+  const own: SSEClientOptions = {};
+  const update = (newest: SSEClientOptions) => {
+    Object.assign(own, newest, { onGap: tell("onGap"), onReset: tell("onReset") });
+  };
+  update(options);
+  const client = new SSEClient(own);
+  const end = () => {
+    if (holders.size || registry.get(key) !== entry) return;
+    registry.delete(key);
+    client.disconnect();
+  };
+  const entry: Entry = {
+    client,
+    holders,
+    update,
+    release(holder, atOnce) {
+      holders.delete(holder);
+      if (atOnce) end();
+      else setTimeout(end, LINGER);
+    },
+  };
+  registry.set(key, entry);
+  return entry;
 }

@@ -4,6 +4,7 @@ import { readFileSync } from "node:fs";
 import { createParser as createOther } from "eventsource-parser";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
+import { TIMER_MAX } from "../../src/client/backoff.js";
 import { createParser } from "../../src/client/parser.js";
 
 interface Vector {
@@ -37,7 +38,7 @@ function read(chunks: Uint8Array[], initial = "", closes = false, maxLength = 1 
         if (closes) abort.abort();
       },
       onRetry(ms) {
-        retry = ms;
+        retry = Math.min(ms, TIMER_MAX); // as the client does
       },
       onComment: (text) => comments.push(text),
     },
