@@ -2,6 +2,7 @@
 
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
 import { DEADLINE, launch, startProxy, startServer, until } from "./support.mjs";
 
 let browser;
@@ -95,10 +96,6 @@ test("connects by itself, sends each demo type and a custom event, and logs them
     if (reach) await demo.logged("order_paid", `to ${target}`);
   }
   await demo.get("custom-target").selectOption("all");
-  await demo.get("custom-ephemeral").check();
-  await demo.get("custom-data").fill('"passing"');
-  await demo.get("custom-send").click();
-  await demo.rows("order_paid").filter({ hasText: "passing" }).filter({ hasText: "ephemeral" }).waitFor();
 
   await demo.get("custom-data").fill("{not JSON");
   await demo.get("custom-send").click();
@@ -111,6 +108,26 @@ test("connects by itself, sends each demo type and a custom event, and logs them
   await until("statistics", async () => (await demo.text("stat-total-clients")) === "1" && Number(await demo.text("stat-total-events")) >= 10);
   assert.match(await demo.text("users"), /^ada\s*1$/);
   await until("bars in the chart", async () => (await demo.page.locator("#chart rect:not(.zero)").count()) > 0);
+  demo.quiet();
+});
+
+test("an ephemeral event is marked, and leaves the place as it was", async (t) => {
+  const server = await startServer(t);
+  const demo = await openDemo(t, server.origin);
+  await demo.connected();
+  await demo.get("custom-event").fill("order_paid");
+  await demo.get("custom-data").fill('"kept"');
+  await demo.get("custom-send").click();
+  await demo.logged("order_paid", "kept");
+  await demo.is("last-event-id", (await server.request("GET", "/cursor")).id);
+  const place = await demo.text("last-event-id");
+  await demo.get("custom-ephemeral").check();
+  await demo.get("custom-data").fill('"passing"');
+  await demo.get("custom-send").click();
+  await demo.logged("order_paid", "passing");
+  await demo.rows("order_paid").filter({ hasText: "passing" }).filter({ hasText: "ephemeral" }).waitFor();
+  assert.equal(await demo.rows("order_paid").filter({ hasText: "ephemeral" }).count(), 1);
+  await demo.is("last-event-id", place);
   demo.quiet();
 });
 
@@ -167,7 +184,6 @@ test("a hostile payload is shown as text", async (t) => {
     "no end": "line\n".repeat(40_000),
     "separators": "a\u2028b\u0000c",
   };
-  await demo.page.evaluate((type) => listenFor(type), markup);
   await server.publish([
     ...Object.entries(payloads).map(([name, value]) => ({ event: "message", data: { [name]: value } })),
     { event: markup, data: markup },
@@ -227,13 +243,13 @@ test("below a token the page asks for it, and works with it", async (t) => {
   demo.quiet();
 });
 
-test("with six tabs the page says why nothing is answered, and can free the others", async (t) => {
+test("with six tabs of six users the page says why nothing is answered, and can free the others", async (t) => {
   const server = await startServer(t);
   const context = await browser.newContext();
   t.after(() => context.close());
   const demos = [];
   for (let i = 0; i < 6; i++) {
-    demos.push(await openDemo(t, server.origin, { context }));
+    demos.push(await openDemo(t, server.origin, { context, hash: `#userId=user-${i}` }));
     await demos[i].connected();
     if (i < 5) assert.equal(await demos[i].get("banner").isVisible(), false);
   }
@@ -252,6 +268,143 @@ test("with six tabs the page says why nothing is answered, and can free the othe
   for (const demo of demos) demo.quiet();
 });
 
+/** Tabs of one browser, all connected, the first one before the others. */
+async function openTabs(t, origin, hashes) {
+  const context = await browser.newContext();
+  t.after(() => context.close());
+  const tabs = [];
+  for (const hash of hashes) {
+    tabs.push(await openDemo(t, origin, { context, hash }));
+    await tabs.at(-1).connected();
+  }
+  return tabs;
+}
+
+/** The data of all events of the type in the log, oldest first. */
+const heard = async (demo, type) => (await demo.rows(type).locator(".body").allTextContents()).reverse().map((text) => JSON.parse(text));
+
+test("eight tabs share one connection, and each sees every event once", async (t) => {
+  const server = await startServer(t);
+  const tabs = await openTabs(t, server.origin, Array(8).fill("#userId=ada&topic=b&topic=a"));
+  const clients = await server.clients();
+  assert.equal(clients.length, 1);
+  for (const tab of tabs) assert.equal(await tab.text("client-id"), clients[0].clientId);
+  for (const data of [1, 2, 3]) assert.equal((await server.publish({ event: "order_paid", data })).clients, 1);
+  await tabs[7].get("demo-type").selectOption("user");
+  await tabs[7].get("demo-user").fill("ada");
+  await tabs[7].get("demo-send").click();
+  await tabs[7].is("send-result", /^Sent to 1 stream /); // eight streams would have kept it from being sent
+  for (const tab of tabs) {
+    await tab.logged("notification");
+    assert.deepEqual(await heard(tab, "order_paid"), [1, 2, 3]);
+    assert.equal((await heard(tab, "notification")).length, 1);
+    assert.equal(await tab.get("banner").isVisible(), false);
+    tab.quiet();
+  }
+  assert.equal((await server.clients()).length, 1);
+});
+
+/** Ways in which a tab ends. */
+const ENDS = {
+  closed: (page) => page.close(),
+  "led elsewhere": (page, origin) => page.goto(`${origin}/healthz`),
+  crashed: async (page) => {
+    const crashed = page.waitForEvent("crash");
+    const session = await page.context().newCDPSession(page);
+    session.send("Page.crash").catch(() => {}); // which nobody is left to answer
+    await crashed;
+  },
+};
+
+test("when the leading tab ends another one takes over, without loss or duplicate", async (t) => {
+  const server = await startServer(t);
+  const tabs = await openTabs(t, server.origin, Array(5).fill("#userId=ada"));
+  let published = 0;
+  let publishing = true;
+  t.after(() => (publishing = false));
+  const publisher = (async () => {
+    for (; publishing; await sleep(10)) await server.publish({ event: "order_paid", data: published++ }); // the log keeps 500
+  })();
+  for (const [how, end] of Object.entries(ENDS)) {
+    const [{ clientId }] = await server.clients();
+    const leading = tabs.shift(); // who came first got the lock first, and hands it on in the order of asking
+    const heardThen = (await heard(leading, "order_paid")).at(-1) ?? -1;
+    await tabs[0].logged("order_paid", String(heardThen + 10)); // in full swing
+    await end(leading.page, server.origin);
+    const next = await until(`one connection, another one (${how})`, async () => {
+      const clients = await server.clients();
+      return clients.length === 1 && clients[0].clientId !== clientId && clients[0];
+    });
+    for (const tab of tabs) {
+      await tab.is("client-id", next.clientId);
+      assert.equal(await tab.text("resume"), "resumed");
+    }
+  }
+  publishing = false;
+  await publisher;
+  assert.ok(published < 450, `${published} events: too many for the log to show all`);
+  const all = Array.from({ length: published }, (_, n) => n);
+  for (const tab of tabs) {
+    await tab.is("count", `${published} received`);
+    assert.deepEqual(await heard(tab, "order_paid"), all);
+    assert.equal(await tab.text("reconnects"), "3");
+    tab.quiet();
+  }
+});
+
+test("tabs of another user have a connection of their own, and nothing of the first user's", async (t) => {
+  const server = await startServer(t);
+  const hashes = ["#userId=ada", "#userId=ada", "#userId=bob", ""];
+  const tabs = await openTabs(t, server.origin, hashes);
+  const [ada, , bob, nobody] = await Promise.all(tabs.map((tab) => tab.text("client-id")));
+  assert.equal(new Set([ada, bob, nobody]).size, 3);
+  assert.deepEqual((await server.clients()).map(({ clientId }) => clientId).toSorted(), [ada, bob, nobody].toSorted());
+  await server.publish([
+    { event: "order_paid", data: "for ada", to: { userId: "ada" } },
+    { event: "order_paid", data: "for bob", to: { userId: "bob" } },
+    { event: "order_paid", data: "for all" },
+  ]);
+  for (const [i, hash] of hashes.entries()) {
+    await tabs[i].logged("order_paid", "for all");
+    const own = hash ? [`for ${hash.slice("#userId=".length)}`] : [];
+    assert.deepEqual(await heard(tabs[i], "order_paid"), [...own, "for all"]);
+  }
+
+  // The next login in the same tab, and back.
+  const tab = tabs[1];
+  await tab.get("user-id").fill("bob");
+  await tab.get("connect-button").click();
+  await tab.is("client-id", bob);
+  await tab.get("clear").click();
+  await server.publish([
+    { event: "order_paid", data: "ada again", to: { userId: "ada" } },
+    { event: "order_paid", data: "bob again", to: { userId: "bob" } },
+  ]);
+  await tab.logged("order_paid", "bob again");
+  await tabs[0].logged("order_paid", "ada again");
+  assert.deepEqual(await heard(tab, "order_paid"), ["bob again"]);
+  assert.equal((await server.clients()).length, 3);
+  for (const tab of tabs) tab.quiet();
+});
+
+test("where tabs cannot share, each of them counts", async (t) => {
+  const server = await startServer(t);
+  const context = await browser.newContext();
+  t.after(() => context.close());
+  await context.addInitScript(() => Object.defineProperty(Navigator.prototype, "locks", { value: undefined })); // as without TLS
+  const demos = [];
+  for (let i = 0; i < 6; i++) {
+    demos.push(await openDemo(t, server.origin, { context, hash: "#userId=ada" }));
+    await demos[i].connected();
+    if (i === 4) assert.equal((await server.clients()).length, 5);
+    if (i < 5) assert.equal(await demos[i].get("banner").isVisible(), false);
+  }
+  for (const demo of demos) {
+    await demo.is("banner", /want 6 streams; only six connections/);
+    demo.quiet();
+  }
+});
+
 describe("after the connection was lost", { concurrency: true }, () => {
   test("a restarted server is found again, with the verdict that the cursor is unknown", async (t) => {
     const server = await startServer(t, "--drain", "100ms");
@@ -268,6 +421,37 @@ describe("after the connection was lost", { concurrency: true }, () => {
     await demo.get("demo-send").click();
     await demo.logged("notification", "Hello from Fanfare");
     demo.quiet();
+  });
+
+  test("tabs that share a connection tell the same of its end, and of the end for good", async (t) => {
+    const server = await startServer(t, "--drain", "100ms");
+    const context = await browser.newContext();
+    t.after(() => context.close());
+    const tabs = [];
+    for (let i = 0; i < 2; i++) {
+      tabs.push(await openDemo(t, server.origin, { context, expected: /net::ERR_/ }));
+      await tabs[i].connected();
+    }
+    await server.stop("SIGTERM");
+    for (const tab of tabs) {
+      await tab.is("state", "Reconnecting");
+      await tab.is("detail", /shutting down/);
+    }
+    await server.start();
+    for (const tab of tabs) {
+      await tab.connected();
+      await tab.is("reconnects", "1");
+      assert.equal(await tab.text("resume"), "reset");
+    }
+    const [{ clientId }, ...more] = await server.clients();
+    assert.deepEqual(more, []);
+    await server.request("DELETE", `/clients/${clientId}`);
+    for (const tab of tabs) {
+      await tab.is("state", "Closed by the server");
+      await tab.is("detail", /an operator disconnected this client/);
+      tab.quiet();
+    }
+    assert.deepEqual(await server.clients(), []);
   });
 
   test("a cut connection resumes, and shows what it missed", async (t) => {
