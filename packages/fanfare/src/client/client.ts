@@ -190,7 +190,7 @@ export class SSEClient<E extends object = {}> {
       },
       online: () => {
         // The network is another one now: an open connection is most likely dead.
-        if (this.#offline && this.#attempting) this.#wait(DELAY_MIN + Math.random() * ONLINE_SPREAD);
+        if (this.#offline && this.#next) this.#wait(DELAY_MIN + Math.random() * ONLINE_SPREAD);
         this.#offline = false;
       },
       // A page that goes has no errors to tell; one in the back/forward cache must hold neither connection nor lock.
@@ -217,7 +217,8 @@ export class SSEClient<E extends object = {}> {
       finish: (error) => this.#finish(error),
       receive: (id, event, text) => this.#receive(id, event, text),
     });
-    if (!this.#tabs) this.#attempt();
+    if (this.#tabs) this.#set({ status: "connecting" });
+    else this.#attempt();
   }
 
   #leave(): void {

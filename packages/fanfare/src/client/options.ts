@@ -39,18 +39,23 @@ export interface SSEAttempt {
 
 type MaybePromise<T> = T | Promise<T>;
 
+// By way of `RequestInit`, which Node has too: nobody needs the DOM's types.
+type Headers_ = NonNullable<RequestInit["headers"]>;
+type Body_ = NonNullable<RequestInit["body"]>;
+type Credentials = NonNullable<RequestInit["credentials"]>;
+
 /** Options of a client; all may be left out. Times are milliseconds. */
 export interface SSEClientOptions extends SSEIdentity {
   /** Default `/api/sse`. A function is called for every attempt. */
   url?: string | URL | (() => MaybePromise<string | URL>) | undefined;
   /** A function is called for every attempt, so tokens are fresh; once more after a 401 or 403. */
-  headers?: HeadersInit | ((attempt: SSEAttempt) => MaybePromise<HeadersInit>) | undefined;
+  headers?: Headers_ | ((attempt: SSEAttempt) => MaybePromise<Headers_>) | undefined;
   /** Default `same-origin`; `include` sends cookies to another origin. */
-  credentials?: RequestCredentials | undefined;
+  credentials?: Credentials | undefined;
   /** Default `GET`, with a body `POST`. */
   method?: string | undefined;
   /** A function is called for every attempt: needed for a stream, which can be read once. */
-  body?: BodyInit | (() => MaybePromise<BodyInit>) | undefined;
+  body?: Body_ | (() => MaybePromise<Body_>) | undefined;
   /** Stands in for the global `fetch`. */
   fetch?: typeof fetch | undefined;
   /** Default true. */
@@ -68,7 +73,7 @@ export interface SSEClientOptions extends SSEIdentity {
   /** Where the first connection begins: a cursor, `earliest`, `latest` or `last:N`. Default: from now on. */
   lastEventId?: string | undefined;
   /** Keeps the place over page loads, such as `sessionStorage`; under a key made of URL and identity. */
-  storage?: Pick<Storage, "getItem" | "setItem"> | undefined;
+  storage?: { getItem(key: string): string | null; setItem(key: string, value: string): void } | undefined;
   /** One connection for all tabs: `acrossTabs()` of `fanfare/tabs`. */
   share?: Share | undefined;
   /** How data is read: default `json`; a function gets the text and the type. */
@@ -115,7 +120,7 @@ export interface SharedActions {
 /** What a client tells those who share its connection. */
 export interface Tabs {
   /** For requests, unless the options say otherwise. */
-  readonly credentials: RequestCredentials | undefined;
+  readonly credentials: Credentials | undefined;
   /** How things are now. */
   tell(snapshot: SSESnapshot): void;
   /** A block came, behind the place `before`. */

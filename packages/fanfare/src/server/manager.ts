@@ -154,18 +154,22 @@ export class SSEManager {
     });
   }
 
-  /** Statistics of the hub. */
-  getStats(): Promise<SSEStats> {
+  /** Statistics of the hub. A signal ends the attempts before the deadline. */
+  getStats({ signal }: { signal?: AbortSignal | undefined } = {}): Promise<SSEStats> {
     return this.#sending(async () => {
-      const stats = JSON.parse((await this.#request({ path: "/stats" })).text) as SSEStats;
+      const stats = JSON.parse((await this.#request({ path: "/stats", signal })).text) as SSEStats;
       this.#compare(stats);
       return stats;
     });
   }
 
-  /** The present place in the history: read it, load the state, then subscribe with it as `lastEventId`, and nothing is missed. */
-  getCursor(): Promise<string> {
-    return this.#sending(async () => JSON.parse((await this.#request({ path: "/cursor" })).text).id as string);
+  /**
+   * The present place in the history: read it, load the state, then subscribe with it as `lastEventId`, and nothing is
+   * missed. A page that is not to wait for a hub that is away gives a signal, such as `AbortSignal.timeout(1_000)`; it
+   * rejects with the signal's reason.
+   */
+  getCursor({ signal }: { signal?: AbortSignal | undefined } = {}): Promise<string> {
+    return this.#sending(async () => JSON.parse((await this.#request({ path: "/cursor", signal })).text).id as string);
   }
 
   /**

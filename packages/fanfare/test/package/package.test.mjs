@@ -41,7 +41,7 @@ before(() => {
   mkdirSync(join(folder, "consumer", "node_modules", "@types"), { recursive: true });
   cpSync(join(folder, "package"), installed, { recursive: true });
   // What a user of React has besides.
-  for (const name of ["react", "react-dom", "@types/react", "csstype"])
+  for (const name of ["react", "react-dom", "@types/react", "@types/node", "undici-types", "csstype"])
     symlinkSync(join(modules, name), join(folder, "consumer", "node_modules", name));
 });
 after(() => rmSync(folder, { recursive: true, force: true }));
@@ -109,7 +109,9 @@ describe("tsc on a consumer", () => {
     export type Types = [SSEEvent, SSEFilter, SSEHookOptions, SSEManagerOptions, SSEStats];
   `;
   const { ModuleKind, ModuleResolutionKind } = ts;
-  for (const [name, file, module, moduleResolution] of [
+  const web = ["lib.es2022.d.ts", "lib.dom.d.ts", "lib.dom.iterable.d.ts"];
+  for (const [name, file, module, moduleResolution, lib = web, types = []] of [
+    ["a back end, without the DOM's types", "back-end.mts", ModuleKind.NodeNext, ModuleResolutionKind.NodeNext, ["lib.es2022.d.ts"], ["node"]],
     ["bundler", "bundler.ts", ModuleKind.ESNext, ModuleResolutionKind.Bundler],
     ["node16, as a module", "esm.mts", ModuleKind.Node16, ModuleResolutionKind.Node16],
     ["node16, as CommonJS", "cjs.cts", ModuleKind.Node16, ModuleResolutionKind.Node16],

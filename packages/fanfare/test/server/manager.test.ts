@@ -197,6 +197,17 @@ describe("failures", () => {
     );
   });
 
+  test("a signal ends reading, and its waiting for another attempt, before the deadline", async () => {
+    const { url } = await standIn((response) => response.writeHead(503).end());
+    const manager = quiet({ url });
+    const began = Date.now();
+    for (const read of [manager.getCursor.bind(manager), manager.getStats.bind(manager)]) {
+      await expect(read({ signal: AbortSignal.timeout(300) })).rejects.toMatchObject({ name: "TimeoutError" });
+      await expect(read({ signal: AbortSignal.abort(new Error("gone")) })).rejects.toThrow("gone");
+    }
+    expect(Date.now() - began).toBeLessThan(10_000);
+  });
+
   test("nobody there", async () => {
     await expect(quiet({ url: "http://127.0.0.1:9", deadline: 100 }).getStats()).rejects.toThrow(
       /could not be reached/,

@@ -662,6 +662,82 @@ describe("silence", () => {
   });
 });
 
+describe("a page", () => {
+  /** A window that tells what happens to it; Node has none. */
+  function openWindow() {
+    const page = new EventTarget();
+    vi.stubGlobal("addEventListener", page.addEventListener.bind(page));
+    return (type: string) => page.dispatchEvent(new Event(type));
+  }
+  afterEach(() => {
+    vi.unstubAllGlobals();
+  });
+
+  test("back online: at once, with some spread, whether it waited or its connection died unnoticed", async () => {
+    const tell = openWindow();
+    const { connect, last, exchanges, client } = setUp();
+    await (await connect()).greet("1.e.1");
+    tell("offline");
+    expect(client.status).toBe("open");
+    tell("online");
+    await pass(599);
+    expect(exchanges).toHaveLength(1);
+    await pass(1);
+    expect(exchanges).toHaveLength(2);
+    tell("offline");
+    await last().fail();
+    await pass(20_000);
+    expect(exchanges).toHaveLength(2);
+    expect(client.getSnapshot()).toMatchObject({ status: "waiting", reconnectAttempts: 0 });
+    tell("online");
+    await pass(600);
+    expect(exchanges).toHaveLength(3);
+    tell("online"); // without having been offline
+    await last().open();
+    await pass(600);
+    expect(client.status).toBe("open");
+  });
+
+  test("a page that goes has no error to tell; out of the back/forward cache it goes on where it was", async () => {
+    const tell = openWindow();
+    const { connect, last, exchanges, errors, client } = setUp();
+    const first = await (await connect()).greet("1.e.5");
+    tell("pageshow"); // of every page load
+    tell("pagehide");
+    await pass(100_000);
+    expect(first.aborted).toBe(true);
+    expect([exchanges.length, errors]).toEqual([1, []]);
+    tell("pageshow");
+    await settle();
+    expect(last().headers.get("last-event-id")).toBe("1.e.5");
+    client.disconnect();
+    tell("pagehide");
+    tell("pageshow");
+    await settle();
+    expect(exchanges).toHaveLength(2);
+  });
+
+  test("seen again after its timers stood still: the clock decides", async () => {
+    const tell = openWindow();
+    const { connect, last, exchanges } = setUp();
+    await (await connect()).fail();
+    tell("visibilitychange");
+    await settle();
+    expect(exchanges).toHaveLength(1);
+    vi.setSystemTime(Date.now() + 1_001);
+    tell("visibilitychange");
+    await settle();
+    expect(exchanges).toHaveLength(2);
+    await last().greet("1.e.1");
+    vi.setSystemTime(Date.now() + 100_000);
+    tell("visibilitychange");
+    await pass(2_999);
+    expect(exchanges).toHaveLength(2);
+    await pass(4_001);
+    expect(exchanges).toHaveLength(3);
+  });
+});
+
 describe("events()", () => {
   test("hands over everything in order, of one type or of all, until the loop is left", async () => {
     const { connect, client, last } = setUp();

@@ -1,0 +1,3 @@
+export function Status({ isConnected }: { isConnected: boolean }) {
+  return <p className={isConnected ? "status on" : "status"}>{isConnected ? "Connected" : "Disconnected"}</p>;
+}
