@@ -13,7 +13,7 @@ import { fileURLToPath } from "node:url";
 import { chromium } from "playwright-core";
 
 const BINARY = process.env.FANFARE_BIN ?? fileURLToPath(new URL("../../target/debug/fanfare", import.meta.url));
-const BROWSER = process.env.CHROMIUM_BIN ?? "/usr/bin/chromium";
+export const BROWSER = process.env.CHROMIUM_BIN ?? "/usr/bin/chromium";
 
 /** Longer than the longest planned wait of a browser (6 s until it reconnects), on a busy machine. */
 export const DEADLINE = 15_000;
@@ -115,8 +115,9 @@ class Server {
 }
 
 /** A browser with a new profile; every test takes a context of its own from it. */
-export function launch() {
+export function launch(options) {
   return chromium.launch({
+    ...options,
     executablePath: BROWSER,
     args: [
       "--no-sandbox", // the tests may run as root

@@ -15,7 +15,8 @@ const RETRY_AFTER_MAX = 3_600_000;
 
 /** Full jitter: anything up to `base` doubled by each failure. Also the first one: a deploy drops all at once. */
 export function backoff(base: number, failures: number, random: number): number {
-  return Math.max(DELAY_MIN, random * Math.min(DELAY_MAX, base * 2 ** failures));
+  // Bounded, so that doubling nothing stays nothing: 0 · ∞ is not a number, and no wait.
+  return Math.max(DELAY_MIN, random * Math.min(DELAY_MAX, base * 2 ** Math.min(failures, 30)));
 }
 
 /** `Retry-After` in milliseconds: seconds or a date, RFC 9110 §10.2.3. */

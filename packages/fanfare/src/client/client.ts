@@ -182,6 +182,8 @@ export class SSEClient<E extends object = {}> {
   connect(): void {
     if (this.#page) return;
     const { signal } = (this.#page = new AbortController());
+    const leave = () => this.#leave();
+    const enter = () => this.#tabs || this.#next || this.#enter();
     const handlers = {
       // Timers stand still in sleep and come late in hidden tabs: look at the clock.
       visibilitychange: () => Date.now() >= this.#due && this.#next?.(),
@@ -193,12 +195,18 @@ export class SSEClient<E extends object = {}> {
         if (this.#offline && this.#next) this.#wait(DELAY_MIN + Math.random() * ONLINE_SPREAD);
         this.#offline = false;
       },
-      // A page that goes has no errors to tell; one in the back/forward cache must hold neither connection nor lock.
-      pagehide: () => this.#leave(),
-      pageshow: () => this.#tabs || this.#next || this.#enter(),
+      // A page that goes has no errors to tell. In the back/forward cache, or frozen, it must hold neither connection nor
+      // lock: a frozen one gets nothing more of a stream, not even when it goes on.
+      pagehide: leave,
+      freeze: leave,
+      pageshow: enter,
+      resume: enter,
     };
-    // Not in Node.
-    for (const [type, handler] of Object.entries(handlers)) globalThis.addEventListener?.(type, handler, { signal });
+    for (const [type, handler] of Object.entries(handlers)) {
+      // Captured, since some are the document's and do not bubble. Not in Node.
+      globalThis.addEventListener?.(type, handler, { signal, capture: true });
+    }
+    this.#offline = globalThis.navigator?.onLine === false;
     this.#snapshot = { ...this.#snapshot, reconnectAttempts: 0 };
     this.#enter();
   }

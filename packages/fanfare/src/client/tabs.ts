@@ -16,15 +16,18 @@ interface TabState extends Omit<SSESnapshot, "error" | "lastEvent"> {
 type TabMessage =
   /** To the leader: how are things? */
   | { k: "?" }
-  /** How things are, and the data of the last `connected`. */
-  | { k: "s"; state: TabState; greeting: string }
+  /** How things are, the data of the last `connected`, and whether the leader still hears what was missed. */
+  | { k: "s"; state: TabState; greeting: string; late: boolean }
   /** One block of the leader's stream; `before` is the place in front of it. */
-  | { k: "e"; before: string; id: string; event: string; text: string | undefined };
+  | { k: "e"; before: string; id: string; event: string; text: string | undefined; late: boolean };
 
 /** Silence of the leader, beyond its server's two heartbeats of usually 30 s, after which it is asked how things are. */
 const SILENCE = 65_000;
 /** The time it has to answer; then it counts as frozen. */
 const ANSWER = 3_000;
+
+/** By then every tab has heard what was told before. */
+const HEARD = 1_000;
 
 /**
  * One connection for all tabs of an origin that have the same URL and identity: `new SSEClient({ userId, share: acrossTabs() })`.
@@ -66,7 +69,11 @@ class Tab implements Tabs {
   /** Out of the others' company until it has caught up, because places could not be compared. */
   #alone = false;
   #greeting = "";
+  /** What comes is from before now: not for tabs without a place, which begin now. */
+  #late = false;
   #timer: ReturnType<typeof setTimeout> | undefined;
+  /** The server has ended it for every tab. */
+  #over = false;
   #request = new AbortController();
   #release = () => {};
 
@@ -88,16 +95,26 @@ class Tab implements Tabs {
 
   tell(snapshot: SSESnapshot): void {
     if (!this.#leading) return;
+    this.#over = snapshot.status === "closed";
     const { error } = snapshot;
     const state = { ...snapshot, lastEvent: null, error: error && { ...error, message: error.message } };
-    this.#post({ k: "s", state, greeting: this.#greeting });
+    this.#post({ k: "s", state, greeting: this.#greeting, late: this.#late });
   }
 
   block(before: string, id: string, event: string, text: string | undefined): void {
-    if (event === "connected" && text) this.#greeting = text;
-    if (this.#leading) this.#post({ k: "e", before, id, event, text });
-    else if (this.#alone && event === "ping") {
-      // The first one comes when everything before it has.
+    if (event === "connected" && text) {
+      this.#greeting = text;
+      this.#late = /"resume":"(resumed|gap)"/.test(text);
+    }
+    // The first one comes when everything before it has.
+    const caughtUp = event === "ping";
+    if (this.#leading) {
+      if (caughtUp && this.#late) {
+        this.#late = false;
+        this.tell(this.#snapshot());
+      }
+      this.#post({ k: "e", before, id, event, text, late: this.#late });
+    } else if (this.#alone && caughtUp) {
       this.#alone = false;
       queueMicrotask(() => this.#request.signal.aborted || this.#follow());
     }
@@ -105,7 +122,9 @@ class Tab implements Tabs {
 
   close(): void {
     this.#request.abort();
-    this.#release();
+    // A lock may change hands before the others hear that all is over, and the next one would connect.
+    if (this.#over) setTimeout(this.#release, HEARD);
+    else this.#release();
     clearTimeout(this.#timer);
     this.#channel.close();
     this.#leading = false;
@@ -166,6 +185,7 @@ class Tab implements Tabs {
     if (this.#leading || this.#alone) return;
     this.#schedule(SILENCE, () => this.#ask());
     const { lastEventId: mine, lastEvent, error: known } = this.#snapshot();
+    const begun = mine !== "" || !message.late;
     const place = message.k === "s" ? message.state.lastEventId : message.before || message.id;
     if (mine && place && mine !== place && !isAtOrBefore(place, mine)) {
       // There is a hole between this tab's place and the leader's.
@@ -176,7 +196,7 @@ class Tab implements Tabs {
       clearTimeout(this.#timer);
       client.attempt();
     } else if (message.k === "e") {
-      client.receive(message.id, message.event, message.text);
+      if (begun) client.receive(message.id, message.event, message.text);
     } else {
       const { state, greeting } = message;
       const { kind = "network", message: text = "" } = state.error ?? {};
@@ -184,12 +204,12 @@ class Tab implements Tabs {
       // The same failure told again is the same object.
       const error = state.error && (told ? known : new SSEError(kind, text, state.error));
       if (state.status === "closed") return client.finish(error);
-      client.set({ ...state, error, lastEvent, lastEventId: mine || place });
+      client.set({ ...state, error, lastEvent, lastEventId: begun ? mine || place : "" });
       // Who came later has not heard it. What it said of the leader's past is not this tab's: without a place it begins
       // here, and with one it has missed nothing, or it would be elsewhere by now.
       if (greeting && greeting !== this.#greeting) {
         const resume = mine ? "resumed" : "live";
-        client.receive(place, "connected", JSON.stringify({ ...JSON.parse(greeting), resume }));
+        client.receive(begun ? place : "", "connected", JSON.stringify({ ...JSON.parse(greeting), resume }));
         this.#greeting = greeting;
       }
     }
