@@ -13,6 +13,7 @@ import {
   openTab,
   openWindow,
   publishing,
+  Stream,
   subscribe,
   values,
   verdicts,
@@ -304,6 +305,30 @@ describe("tabs that share", { concurrency: 4 }, () => {
     await server.publish({ event: "n", data: HISTORY });
     await assertAllHave([leader], HISTORY, 0);
     await assertAllHave(others, HISTORY, HISTORY);
+    await connections(server, 1);
+  });
+
+  test("hear nothing twice though they are busy while they join", async (t) => {
+    const { server, origin, release } = await startHeldBack(t);
+    const { id } = await server.request("GET", "/cursor");
+    const context = await openContext(t, browser);
+    const [leader] = await openTabs(context, origin, 1, { ...ADA, lastEventId: "earliest" });
+    await leader.heard("n");
+    const page = await openTab(context, origin);
+    // What the one that leads tells in this time waits in front of its answer to the one that joins.
+    const joining = page.waitForEvent("console");
+    const joined = page.evaluate((options) => {
+      globalThis.subscribe("main", options);
+      console.info("joining");
+      for (const end = performance.now() + 500; performance.now() < end; );
+    }, { ...ADA, lastEventId: id });
+    await joining;
+    release();
+    await joined;
+    await leader.heard(({ data }) => data === HISTORY - 1);
+    await server.publish({ event: "n", data: HISTORY });
+    await assertAllHave([leader], HISTORY, 0);
+    await assertAllHave([new Stream(page)], HISTORY, HISTORY);
     await connections(server, 1);
   });
 

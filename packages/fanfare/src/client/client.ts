@@ -223,7 +223,11 @@ export class SSEClient<E extends object = {}> {
       stop: () => this.#stop(),
       set: (patch) => this.#set(patch),
       finish: (error) => this.#finish(error),
-      receive: (id, event, text) => this.#receive(id, event, text),
+      receive: (id, event, text) => {
+        // Also before this tab has heard a `connected`.
+        this.#cursors = true;
+        this.#receive(id, event, text);
+      },
     });
     if (this.#tabs) this.#set({ status: "connecting" });
     else this.#attempt();

@@ -40,7 +40,8 @@ const HEARD = 1_000;
 export function acrossTabs(scope = ""): Share {
   return {
     scope,
-    check({ userId, sessionId, headers, credentials, url }) {
+    check({ userId, sessionId, headers, credentials, url, body }) {
+      if (body) throw new TypeError("acrossTabs: a request with a body cannot be shared");
       if (!scope && !userId && !sessionId && (headers || credentials || typeof url === "function")) {
         throw new TypeError(
           "acrossTabs: nothing here says whose events are shared; give a userId, or a text to acrossTabs",
