@@ -21,6 +21,7 @@ export function backoff(base: number, failures: number, random: number): number 
 
 /** `Retry-After` in milliseconds: seconds or a date, RFC 9110 §10.2.3. */
 export function retryAfter(header: string | null, now: number): number | undefined {
-  const ms = header ? +header * 1_000 || Date.parse(header) - now : -1;
+  // Without a header it is not a number either.
+  const ms = Number(header) * 1_000 || Date.parse(header as string) - now;
   return ms > 0 ? Math.min(ms, RETRY_AFTER_MAX) : undefined;
 }

@@ -29,8 +29,8 @@ const IDLE_SLACK = 5_000;
 const GRACE = 3_000;
 /** Spread of those who come back to a network at once. */
 const ONLINE_SPREAD = 500;
-/** Events that may wait in a loop. */
-const HIGH_WATER_MARK = 1_000;
+/** Events that may wait in a loop: more than a backlog brings in one go, before the loop has its turn. */
+const HIGH_WATER_MARK = 100_000;
 const CONNECT_TIMEOUT = 20_000;
 /** At most one write to the storage in this time. */
 const SAVE_EVERY = 500;
@@ -49,7 +49,7 @@ const call = <T>(value: T, arg?: unknown): Returned<T> =>
  * ```
  *
  * Works in browsers, workers and Node. Throws on construction for options that cannot work. A method that is called in a
- * listener acts at once: after `disconnect()` nothing more is handed over.
+ * listener acts at once: after `disconnect()` there is no further event; the one at hand still reaches its other listeners.
  */
 export class SSEClient<E extends object = {}> {
   readonly #options: SSEClientOptions;
@@ -86,10 +86,10 @@ export class SSEClient<E extends object = {}> {
     this.#key = `fanfare:${typeof url === "function" ? this.#query : withIdentity(url, this.#query)}`;
     options.share?.check(options);
     for (const [name, value] of Object.entries(options)) {
-      if (/(Interval|Attempts|Timeout|Size)$/.test(name) && value != null && !(value >= 0))
-        throw new RangeError(`${name} is ${value}`);
+      if (typeof value === "number" && !(value >= 0)) throw new RangeError(`${name} is ${value}`);
     }
-    const stored = options.lastEventId || options.storage?.getItem(this.#key);
+    let stored: string | null | undefined = options.lastEventId;
+    if (!stored) guarded(() => (stored = options.storage?.getItem(this.#key)));
     if (stored) this.#snapshot = { ...IDLE, lastEventId: stored };
   }
 
@@ -136,7 +136,10 @@ export class SSEClient<E extends object = {}> {
     let set = this.#listeners.get(type);
     if (!set) this.#listeners.set(type, (set = new Set()));
     const entry: Listener = (event) => handler(event);
-    const remove = () => void set.delete(entry);
+    const remove = () => {
+      set.delete(entry);
+      signal?.removeEventListener("abort", remove);
+    };
     if (!signal?.aborted) set.add(entry);
     signal?.addEventListener("abort", remove);
     return remove;
@@ -144,8 +147,9 @@ export class SSEClient<E extends object = {}> {
 
   /**
    * The events of a type, or all, as a loop: `for await (const event of client.events("progress"))`. It ends with
-   * `disconnect()` or the signal, and throws the error when the client gives up, or `overflow` when more than
-   * `highWaterMark` (default 1,000) events wait. Listening begins with the loop.
+   * the signal, and with `disconnect()` once it has had what came before; it throws the error when the client gives up, or
+   * `overflow` when more than `highWaterMark` (default 100,000) events wait; what comes in one go counts. Listening begins with the
+   * loop.
    */
   async *events<K extends EventName<E>>(
     type?: K,
@@ -161,11 +165,11 @@ export class SSEClient<E extends object = {}> {
       queue.push(event);
       wake();
     };
-    const undos = [this.#listen(type ?? ANY, take), this.subscribe(() => wake())];
-    signal?.addEventListener("abort", () => wake());
+    const undos = [this.#listen(type ?? ANY, take, signal), this.subscribe(() => wake())];
+    signal?.addEventListener("abort", () => wake(), { once: true });
     try {
       while (!signal?.aborted) {
-        if (queue.length > highWaterMark) throw new SSEError("overflow", "too many events wait");
+        if (queue.length > highWaterMark) throw new SSEError("overflow", "too many events");
         const event = queue.shift();
         if (event) yield event;
         else if (this.status === "closed") {
@@ -291,6 +295,7 @@ export class SSEClient<E extends object = {}> {
       this.#ended(new SSEError("timeout", "no answer", { retryable: true })),
     );
     this.#set({ status: "connecting" });
+    if (signal.aborted) return;
     try {
       await readStream(
         {
@@ -354,21 +359,26 @@ export class SSEClient<E extends object = {}> {
   }
 
   /** A connection that lived long enough ends the count of failures. */
-  #settle(): void {
-    if (Date.now() - this.#openedAt >= STABLE_AFTER) this.#set({ reconnectAttempts: 0 });
+  #settle(): boolean {
+    const settled = Date.now() - this.#openedAt >= STABLE_AFTER && this.#snapshot.reconnectAttempts > 0;
+    if (settled) this.#snapshot = { ...this.#snapshot, reconnectAttempts: 0 };
+    return settled;
   }
 
   /** Waits for silence. A late timer is no proof of it: what came during sleep gets a moment to be read. */
   #watch(grace = 0): void {
-    const left = this.#heardAt + (this.#options.idleTimeout ?? this.#idle) - Date.now();
+    const limit = this.#options.idleTimeout ?? this.#idle;
+    const left = this.#heardAt + limit - Date.now();
     this.#schedule(grace || (this.#snapshot.reconnectAttempts ? Math.min(left, STABLE_AFTER) : left), () => {
       const now = Date.now();
-      if (this.#snapshot.reconnectAttempts) this.#settle();
+      const attempting = this.#attempting;
+      if (this.#settle()) this.#set({});
+      if (attempting !== this.#attempting) return;
       // The clock may have been set back.
       this.#heardAt = Math.min(this.#heardAt, now);
-      if (now - this.#heardAt < (this.#options.idleTimeout ?? this.#idle)) this.#watch();
+      if (now - this.#heardAt < limit) this.#watch();
       else if (now - this.#due > GRACE / 2) this.#watch(GRACE);
-      else this.#ended(new SSEError("idle", "nothing came for too long", { retryable: true }));
+      else this.#ended(new SSEError("idle", "nothing came", { retryable: true }));
     });
   }
 
@@ -392,7 +402,7 @@ export class SSEClient<E extends object = {}> {
     const verdict = control && (resume ?? event.slice(1));
     if (resume) {
       this.#cursors = true;
-      this.#idle = 2 * (heartbeatInterval as number) + IDLE_SLACK || IDLE_DEFAULT;
+      this.#idle = (heartbeatInterval as number) > 0 ? 2 * (heartbeatInterval as number) + IDLE_SLACK : IDLE_DEFAULT;
       if (this.#attempting) this.#watch();
     }
     if (id !== before && (!seen || verdict === "reset")) {
@@ -404,11 +414,12 @@ export class SSEClient<E extends object = {}> {
     if (failure)
       return guarded(onError ?? console.error, new SSEError("decode", `bad data: ${failure}`, { cause: failure }));
     guarded(verdict === "gap" ? onGap : verdict === "reset" ? onReset : undefined, { reason, cursor: id } as SSEGap);
+    if (!this.#page) return;
     const attempting = this.#attempting;
     this.#deliver(id, event, data, control);
     if (event === "$closing" && reason && attempting && !attempting.signal.aborted) {
       const error = new SSEError("closing", `closed by the server: ${reason}`, {
-        reason: `${reason}`,
+        reason: reason as string,
         retryable: !!reconnect,
       });
       if (reconnect) this.#ended(reason === "capacity" ? error : undefined);

@@ -27,7 +27,7 @@ export type SSEErrorKind =
 export interface SSEErrorDetails {
   /** Status of the answer. */
   status?: number;
-  /** The first 2,048 bytes of an answer that was no stream. */
+  /** The first chunk of an answer that was no stream, at most 2,048 bytes of it. */
   body?: string;
   /** True if trying again can help: the client does so by itself. */
   retryable?: boolean;

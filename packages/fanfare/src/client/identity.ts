@@ -16,15 +16,15 @@ const RESERVED = /^(userId|sessionId|topic|lastEventId|sse\..*|)$/;
 /** The identity as query parameters, in an order of its own. Throws a `TypeError` for metadata under a reserved name. */
 export function identityQuery({ userId, sessionId, metadata = {}, topics = [] }: SSEIdentity): URLSearchParams {
   const query = new URLSearchParams();
-  const add = (name: string, value: unknown) => {
+  const add = (name: string, value: string | undefined) => {
     // The server takes no empty values: "nobody yet" is left out.
-    if (value !== "" && value != null) query.append(name, String(value));
+    if (value) query.append(name, value);
   };
   add("userId", userId);
   add("sessionId", sessionId);
   for (const topic of [...new Set(topics)].sort()) add("topic", topic);
   for (const name of Object.keys(metadata).sort()) {
-    if (RESERVED.test(name)) throw new TypeError(`metadata has the reserved name "${name}"`);
+    if (RESERVED.test(name)) throw new TypeError(`metadata "${name}" is reserved`);
     add(name, metadata[name]);
   }
   return query;
@@ -34,6 +34,5 @@ export function identityQuery({ userId, sessionId, metadata = {}, topics = [] }:
 export function withIdentity(url: string | URL, identity: URLSearchParams): string {
   const absolute = new URL(url, globalThis.document?.baseURI ?? globalThis.location?.href);
   for (const [name, value] of identity) absolute.searchParams.append(name, value);
-  absolute.hash = "";
   return absolute.href;
 }

@@ -64,7 +64,7 @@ export interface SSEClientOptions extends SSEIdentity {
   reconnectInterval?: number | undefined;
   /** Failures in a row before it gives up; default `Infinity`. */
   maxReconnectAttempts?: number | undefined;
-  /** For the answer to begin; default 20,000. */
+  /** For the answer to begin; default 20,000. `Infinity` is no limit, here and for `idleTimeout`. */
   connectTimeout?: number | undefined;
   /** Silence on an open stream. Default: two heartbeats of the server and 5 s; 60,000 while it has announced none. */
   idleTimeout?: number | undefined;
@@ -72,7 +72,7 @@ export interface SSEClientOptions extends SSEIdentity {
   maxEventSize?: number | undefined;
   /** Where the first connection begins: a cursor, `earliest`, `latest` or `last:N`. Default: from now on. */
   lastEventId?: string | undefined;
-  /** Keeps the place over page loads, such as `sessionStorage`; under a key made of URL and identity. */
+  /** Keeps the place over page loads, such as `sessionStorage`; under a key made of URL and identity. `lastEventId` wins. */
   storage?: { getItem(key: string): string | null; setItem(key: string, value: string): void } | undefined;
   /** One connection for all tabs: `acrossTabs()` of `fanfare/tabs`. */
   share?: Share | undefined;

@@ -27,24 +27,23 @@ export interface StreamHandlers extends ParserHandlers {
 
 /** UTF-16 units of one event. */
 const MAX_EVENT_SIZE = 1 << 20;
-/** Bytes of a refusal that are kept. */
+/** Bytes of a refusal that are kept, of its first chunk. */
 const BODY_KEPT = 2_048;
+/** Milliseconds in which it has to come. */
+const BODY_WAIT = 1_000;
+/** Bytes of the longest id that is sent; Fanfare's have 512 at most. */
+const PLACE_MAX = 4_096;
 /** Statuses that may be another next time. */
-const RETRYABLE = /408|425|429|5../;
+const RETRYABLE = /^(408|425|429|5..)$/;
 
 /** Reads the stream to its end, and throws: an end is a failure too. */
 export async function readStream(request: StreamRequest, handlers: StreamHandlers): Promise<never> {
   const { lastEventId, body, signal, maxEventSize = MAX_EVENT_SIZE } = request;
   const headers = new Headers(request.headers);
   headers.set("accept", "text/event-stream");
-  if (lastEventId) {
-    try {
-      // A header takes bytes: one character for each byte of UTF-8.
-      headers.set("last-event-id", String.fromCharCode(...new TextEncoder().encode(lastEventId)));
-    } catch {
-      // Too long, or of characters that no header can carry. Better no place than no connection.
-    }
-  }
+  // A header takes bytes: one character for each byte of UTF-8. Too long a one would make the server refuse the request.
+  const place = new TextEncoder().encode(lastEventId);
+  if (lastEventId && place.length <= PLACE_MAX) headers.set("last-event-id", String.fromCharCode(...place));
   const response = await (request.fetch ?? fetch)(request.url, {
     method: request.method ?? (body ? "POST" : "GET"),
     headers,
@@ -61,27 +60,19 @@ export async function readStream(request: StreamRequest, handlers: StreamHandler
   // What does not heed the signal, as a stand-in for fetch may not, must not keep its connection.
   const cancel = () => void reader?.cancel().catch(() => {});
   signal.addEventListener("abort", cancel);
-  if (signal.aborted) cancel();
   if (status !== 200 || !reader || !/^\s*text\/event-stream\s*(;|$)/i.test(type)) {
-    const decoder = new TextDecoder();
-    let start = "";
-    try {
-      while (reader && start.length < BODY_KEPT) {
-        const { done, value } = await reader.read();
-        if (done) break;
-        start += decoder.decode(value, { stream: true });
-      }
-    } catch {
-      // It broke off; the status is what counts.
-    }
+    // What does not come soon is not waited for: the status is what counts.
+    const soon = new Promise<undefined>((resolve) => setTimeout(resolve, BODY_WAIT));
+    const first = await Promise.race([reader?.read(), soon]).catch(() => undefined);
+    const start = new TextDecoder().decode(first?.value?.subarray(0, BODY_KEPT));
     cancel();
     const wrongType = status === 200;
     throw new SSEError(
       wrongType ? "content-type" : "http",
-      wrongType ? `not an event stream: ${type}` : `status ${status}`,
+      wrongType ? `no event stream: ${type}` : `status ${status}`,
       {
         status,
-        body: start.slice(0, BODY_KEPT),
+        body: start,
         retryable: RETRYABLE.test(`${status}`),
         retryAfter: retryAfter(response.headers.get("retry-after"), Date.now()),
       },

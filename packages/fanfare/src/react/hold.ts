@@ -13,9 +13,11 @@ export class Hold implements Holder {
   options: SSEClientOptions = {};
   /** True once the component looked at an event: only then events render it again. */
   #watchesEvents = false;
+  /** The snapshot that was rendered before. */
+  #blind: SSESnapshot | undefined;
   #key = "";
   #enabled: boolean | undefined;
-  #wanted = false;
+  #wanted: boolean | undefined;
   /** Takes up a hold; while mounted. */
   #acquire: ((options: SSEClientOptions) => Entry) | undefined;
   #notify = () => {};
@@ -31,10 +33,12 @@ export class Hold implements Holder {
     if (key !== this.#key) this.#own = IDLE;
     this.#key = key;
     // `connect()` and `disconnect()` win until the option changes.
-    if (enabled !== this.#enabled) this.#enabled = this.#wanted = enabled;
+    if (enabled !== this.#enabled) this.#wanted = this.#enabled === undefined ? (this.#wanted ?? enabled) : enabled;
+    this.#enabled = enabled;
     this.#acquire = (options) => acquire(registry, key, options, this);
     this.#notify = notify;
     if (this.#wanted) this.#take();
+    else if (this.#own !== IDLE) this.#close();
     return () => {
       this.#let(false);
       this.#acquire = undefined;
@@ -50,11 +54,11 @@ export class Hold implements Holder {
     return this.#seen;
   }
 
-  /** Marks that events are looked at. The first look may be after the render, and sees what is now. */
+  /** Marks that events are looked at. What was rendered before that may be old: who looks at it later sees what is now. */
   look(rendered: SSESnapshot): SSESnapshot {
-    const first = !this.#watchesEvents;
+    if (!this.#watchesEvents) this.#blind = rendered;
     this.#watchesEvents = true;
-    return (first && rendered !== IDLE && this.#entry?.client.getSnapshot()) || rendered;
+    return (rendered === this.#blind && rendered !== IDLE && this.#entry?.client.getSnapshot()) || rendered;
   }
 
   connect = (): void => {
@@ -66,7 +70,7 @@ export class Hold implements Holder {
   disconnect = (): void => {
     this.#wanted = false;
     this.#let(true);
-    this.#own = { ...this.#own, status: "closed", error: null, reconnectAttempts: 0 };
+    this.#close();
     this.#notify();
   };
 
@@ -81,6 +85,10 @@ export class Hold implements Holder {
     this.#entry?.update(options);
   }
 
+  #close(): void {
+    this.#own = { ...this.#own, status: "closed", error: null, reconnectAttempts: 0 };
+  }
+
   #take(): void {
     if (!this.#acquire || this.#entry) return;
     const place = this.#own.lastEventId;
@@ -88,7 +96,8 @@ export class Hold implements Holder {
     const { client } = this.#entry;
     const unwatch = client.subscribe(this.#notify);
     const unlisten = client.onEvent((event) => {
-      for (const { type, handler } of this.#listeners) if (type === event.event) guarded(handler, event as never);
+      // A copy: who comes while it runs has the next event.
+      for (const { type, handler } of [...this.#listeners]) if (type === event.event) guarded(handler, event as never);
     });
     this.#leave = () => {
       unwatch();

@@ -48,8 +48,9 @@ function merge(defaults: SSEHookOptions, options: SSEHookOptions): SSEHookOption
 
 /**
  * A subscription to the event stream, for as long as the component is there. Components with the same URL and identity use
- * one connection. Options may be written inline: only another identity, URL, method, credentials or share is another
- * connection.
+ * one connection. Options may be written inline: only another identity, URL, method, body, credentials or share is
+ * another connection, and a `lastEventId` that differs when the component comes. Functions are not compared: two components
+ * whose `url` functions lead to different places need different identities.
  *
  * ```tsx
  * const { isConnected, lastEvent, addEventListener } = useSSE({ userId: "user123" });
@@ -59,9 +60,9 @@ function merge(defaults: SSEHookOptions, options: SSEHookOptions): SSEHookOption
 export function useSSE<E extends object = {}>(options: SSEHookOptions = {}): SSEHookResult<E> {
   const { defaults, registry } = useContext(Context);
   const { enabled = true, ...rest } = merge(defaults, options);
-  const { url = "/api/sse", method, credentials, share } = rest;
+  const { url = "/api/sse", method, body, credentials, share } = rest;
   // Functions are null in it: another one in each render is the same connection.
-  const base = JSON.stringify([url, `${identityQuery(rest)}`, method, credentials, share?.scope]);
+  const base = JSON.stringify([url, `${identityQuery(rest)}`, method, body, credentials, share?.scope]);
   // Where to begin counts once for each connection: a newer place in a later render must not reconnect.
   // biome-ignore lint/correctness/useExhaustiveDependencies: see above
   const lastEventId = useMemo(() => rest.lastEventId, [base]);

@@ -46,6 +46,8 @@ function create(registry: Registry, key: string, options: SSEClientOptions): Ent
   };
   const own: SSEClientOptions = {};
   const update = (newest: SSEClientOptions) => {
+    // What is left out now is gone.
+    for (const name of Object.keys(own)) delete own[name as keyof SSEClientOptions];
     Object.assign(own, newest, { onGap: tell("onGap"), onReset: tell("onReset") });
   };
   update(options);

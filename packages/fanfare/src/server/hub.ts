@@ -1,7 +1,7 @@
 // Owns: requests to the hub: where it is, who asks, retries until a deadline.
 
-import { backoff, retryAfter } from "../client/backoff.js";
-import { errorOf, isTransient, UnavailableError } from "./errors.js";
+import { backoff, retryAfter, TIMER_MAX } from "../client/backoff.js";
+import { errorOf, FanfareError, isTransient, UnavailableError } from "./errors.js";
 
 /** Where the hub is, and how long to try. */
 export interface HubOptions {
@@ -13,7 +13,7 @@ export interface HubOptions {
   fetch?: typeof fetch | undefined;
   /** Milliseconds for one attempt; default 10,000. */
   timeout?: number | undefined;
-  /** Milliseconds for all attempts together, after which a send rejects; default 30,000. */
+  /** Milliseconds from the call in which to try again; default 30,000. Each send gets one attempt at least. */
   deadline?: number | undefined;
 }
 
@@ -62,10 +62,45 @@ export class Hub {
     this.#deadline = positive("deadline", options.deadline ?? DEADLINE);
   }
 
+  /** A stream, or 204. Rejects if its head is none, or does not come in time. */
+  async open(request: HubRequest): Promise<Response> {
+    const late = new AbortController();
+    const timer = setTimeout(() => late.abort(new DOMException("no answer in time", "TimeoutError")), this.#timeout);
+    try {
+      const signal = AbortSignal.any([late.signal, ...(request.signal ? [request.signal] : [])]);
+      const response = await this.#attemptOnce({ ...request, signal });
+      const type = response.headers.get("content-type") ?? "no content type";
+      if (response.status === 204 || (response.status === 200 && /^text\/event-stream\b/i.test(type))) return response;
+      const text = await response.text();
+      if (!response.ok) throw errorOf(response.status, text);
+      throw new UnavailableError(`${this.url} answered ${response.status} with ${type}, no event stream`);
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  /** A member of an answer. What is no answer of a hub is told as such. */
+  read<T extends "number" | "string">(
+    { text }: { text: string },
+    name: string,
+    type: T,
+  ): T extends "number" ? number : string {
+    let value: unknown;
+    try {
+      value = Object(JSON.parse(text))[name];
+    } catch {
+      // Below.
+    }
+    if (typeof value !== type) throw new FanfareError(`${this.url} is no hub: it answered ${text.slice(0, 200)}`);
+    return value as never;
+  }
+
   /** One attempt, whatever its answer. */
-  fetch({ method = "GET", path, headers, body, signal }: HubRequest): Promise<Response> {
+  #attemptOnce({ method = "GET", path, headers, body, signal }: HubRequest): Promise<Response> {
     const init: RequestInit = {
       method,
+      // A redirect would make a GET of a POST, and would take the token elsewhere.
+      redirect: "error",
       headers: { ...(this.#token && { authorization: `Bearer ${this.#token}` }), ...headers },
       cache: "no-store",
     };
@@ -74,9 +109,9 @@ export class Hub {
     return this.#fetch(this.url + path, init);
   }
 
-  /** The text of the answer. What fails in a way that may pass is tried again, until the deadline. */
-  async request(request: HubRequest): Promise<{ status: number; text: string }> {
-    const end = Date.now() + this.#deadline;
+  /** The text of the answer. What fails in a way that may pass is tried again, until the deadline, which counts from `since`. */
+  async request(request: HubRequest, since = Date.now()): Promise<{ status: number; text: string }> {
+    const end = since + this.#deadline;
     for (let attempt = 0; ; attempt++) {
       const { status, text, error, wait } = await this.#attempt(request);
       if (!error) return { status, text };
@@ -92,7 +127,7 @@ export class Hub {
     try {
       const timeout = AbortSignal.timeout(this.#timeout);
       const signal = request.signal ? AbortSignal.any([timeout, request.signal]) : timeout;
-      const response = await this.fetch({ ...request, signal });
+      const response = await this.#attemptOnce({ ...request, signal });
       const { status, ok, headers } = response;
       const text = await response.text();
       const wait = retryAfter(headers.get("retry-after"), Date.now()) ?? 0;
@@ -112,7 +147,7 @@ function reason(error: unknown): string {
 }
 
 function positive(name: string, value: number): number {
-  if (value > 0) return value;
+  if (value > 0) return Math.min(value, TIMER_MAX);
   throw new RangeError(`${name} must be a number of milliseconds above 0, not ${value}`);
 }
 

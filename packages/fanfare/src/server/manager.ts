@@ -1,8 +1,9 @@
 // Owns: a back end's handle on a hub, under the names of the seed.
 
+import { guarded } from "../client/guarded.js";
 import { identityQuery } from "../client/identity.js";
 import type { SSEEvent, SSEFilter, SSEStats } from "../types.js";
-import { ClosedError, errorOf, FanfareError, invalid, UnavailableError } from "./errors.js";
+import { ClosedError, FanfareError, invalid, UnavailableError } from "./errors.js";
 import type { SSETarget } from "./helpers.js";
 import { Hub, type HubOptions, type HubRequest } from "./hub.js";
 import { Outbox, type SSEReceipt } from "./outbox.js";
@@ -139,7 +140,7 @@ export class SSEManager {
   disconnectClient(clientId: string): Promise<boolean> {
     return this.#sending(async () => {
       const { status } = await this.#request(
-        { method: "DELETE", path: `/clients/${encodeURIComponent(clientId)}` },
+        { method: "DELETE", path: `/clients/${segment("clientId", clientId)}` },
         [404],
       );
       return status === 204;
@@ -149,15 +150,17 @@ export class SSEManager {
   /** Ends all connections of a user; the number of those. */
   disconnectUser(userId: string): Promise<number> {
     return this.#sending(async () => {
-      const { text } = await this.#request({ method: "DELETE", path: `/users/${encodeURIComponent(userId)}` });
-      return JSON.parse(text).disconnected as number;
+      const path = `/users/${segment("userId", userId)}`;
+      return this.#hub.read(await this.#request({ method: "DELETE", path }), "disconnected", "number");
     });
   }
 
   /** Statistics of the hub. A signal ends the attempts before the deadline. */
   getStats({ signal }: { signal?: AbortSignal | undefined } = {}): Promise<SSEStats> {
     return this.#sending(async () => {
-      const stats = JSON.parse((await this.#request({ path: "/stats", signal })).text) as SSEStats;
+      const answer = await this.#request({ path: "/stats", signal });
+      this.#hub.read(answer, "totalClients", "number");
+      const stats = JSON.parse(answer.text) as SSEStats;
       this.#compare(stats);
       return stats;
     });
@@ -169,7 +172,7 @@ export class SSEManager {
    * rejects with the signal's reason.
    */
   getCursor({ signal }: { signal?: AbortSignal | undefined } = {}): Promise<string> {
-    return this.#sending(async () => JSON.parse((await this.#request({ path: "/cursor", signal })).text).id as string);
+    return this.#sending(async () => this.#hub.read(await this.#request({ path: "/cursor", signal }), "id", "string"));
   }
 
   /**
@@ -192,14 +195,14 @@ export class SSEManager {
       const query = identityQuery(options);
       this.#open.signal.throwIfAborted();
       try {
-        const response = await this.#hub.fetch({
+        const response = await this.#hub.open({
           path: query.size ? `?${query}` : "",
           headers: { accept: "text/event-stream", ...(lastEventId && { "last-event-id": lastEventId }) },
           signal: AbortSignal.any([this.#open.signal, ...(signal ? [signal] : [])]),
         });
-        if (!response.ok) throw errorOf(response.status, await response.text());
         this.#compareOnce();
-        return streamResponse(response.body && passThrough(response.body));
+        // 204 is a server's stop.
+        return response.status === 204 ? response : streamResponse(response.body && passThrough(response.body));
       } catch (error) {
         if (signal?.aborted || (error instanceof FanfareError && !(error instanceof UnavailableError))) throw error;
         this.#report(error);
@@ -209,12 +212,12 @@ export class SSEManager {
     });
   }
 
-  /** Waits until all that was sent so far was answered; never rejects. */
+  /** Waits until all that was sent before this call was answered; never rejects. */
   flush(): Promise<void> {
     return this.#outbox.flush();
   }
 
-  /** Sends what waits, ends the streams this handle opened, and takes nothing more. The hub goes on. */
+  /** Sends what waits, ends the streams this handle opened, and sends and opens nothing more. The hub goes on. */
   async destroy(): Promise<void> {
     await this.#outbox.close();
     this.#open.abort(new ClosedError("the manager was destroyed"));
@@ -230,7 +233,7 @@ export class SSEManager {
   }
 
   async #one(event: PublishedEvent): Promise<SSEReceipt> {
-    const [receipt] = await this.#outbox.send([encode(event, "")]);
+    const [receipt] = await this.#outbox.send([encode(event, "")], { alone: event?.expectLastId !== undefined });
     this.#compareOnce();
     return receipt as SSEReceipt;
   }
@@ -247,13 +250,18 @@ export class SSEManager {
 
   #sending<T>(work: () => Promise<T>): Promise<T> {
     const sending = Sending.from(work, (error) => this.#report(error));
-    // Looked at by nobody but the platform, which is not to hear of failures.
-    this.#options.waitUntil?.(Promise.prototype.then.call(sending, noop, noop));
+    try {
+      // Looked at by nobody but the platform, which is not to hear of failures.
+      this.#options.waitUntil?.(Promise.prototype.then.call(sending, noop, noop));
+    } catch (error) {
+      // It is sent all the same; such functions throw outside of a request.
+      this.#warn(`waitUntil threw: ${error}`);
+    }
     return sending;
   }
 
   #report(error: unknown): void {
-    (this.#options.onError ?? ((failure) => console.error("fanfare:", failure)))(error);
+    guarded(this.#options.onError ?? ((failure) => console.error("fanfare:", failure)), error);
   }
 
   #warn(text: string): void {
@@ -283,17 +291,30 @@ const noop = () => {};
 
 /** An event as the hub reads it. Faults that JSON would hide are found here; the hub finds the others. */
 function encode(event: PublishedEvent, pointer: string): string {
-  const { data } = Object(event) as PublishedEvent;
-  let json: string | undefined;
-  try {
-    json = JSON.stringify(data);
-  } catch (cause) {
-    throw invalid(`#${pointer}/data`, `is no JSON: ${(cause as Error).message}`);
-  }
-  if (json === undefined) throw invalid(`#${pointer}/data`, data === undefined ? "is missing" : "is no JSON");
-  const bytes = new TextEncoder().encode(json).length;
+  const data = json(`#${pointer}/data`, Object(event).data);
+  const bytes = new TextEncoder().encode(data).length;
   if (bytes > DATA_MAX) throw invalid(`#${pointer}/data`, `has ${bytes} bytes, more than ${DATA_MAX}`);
-  return JSON.stringify(event);
+  return json(`#${pointer}`, event);
+}
+
+function json(pointer: string, value: unknown): string {
+  let text: string | undefined;
+  try {
+    text = JSON.stringify(value);
+  } catch (cause) {
+    throw invalid(pointer, `is no JSON: ${(cause as Error).message}`);
+  }
+  if (text === undefined) throw invalid(pointer, value === undefined ? "is missing" : "is no JSON");
+  return text;
+}
+
+/** A name as a part of a path. */
+function segment(name: string, value: string): string {
+  try {
+    return encodeURIComponent(value);
+  } catch {
+    throw invalid(`#/path/${name}`, "is no text: half of a character is missing");
+  }
 }
 
 /** The same bytes, a chunk when it is asked for. However the hub's stream ends, this one ends in order: browsers come back. */

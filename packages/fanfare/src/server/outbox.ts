@@ -1,7 +1,7 @@
 // Owns: the order of what is sent. One request at a time; what was handed over meanwhile goes together in the next.
 
 import { ClosedError, FanfareError, InvalidError, invalid, QueueFullError } from "./errors.js";
-import type { Hub } from "./hub.js";
+import type { Hub, HubRequest } from "./hub.js";
 
 /** What became of an event. */
 export interface SSEReceipt {
@@ -22,6 +22,8 @@ interface Parcel {
   alone: boolean;
   key: string | undefined;
   signal: AbortSignal | undefined;
+  /** When it was handed over: the deadline counts from then. */
+  since: number;
   resolve(receipts: SSEReceipt[]): void;
   reject(error: unknown): void;
 }
@@ -38,6 +40,9 @@ export class Outbox {
   readonly #onRetry: (error: unknown) => void;
   #queue: Parcel[] = [];
   #queued = 0;
+  /** What waits or is under way. */
+  readonly #unsettled = new Set<Parcel>();
+  #round: Promise<void> = Promise.resolve();
   #running: Promise<void> | undefined;
   #closed = false;
 
@@ -47,12 +52,14 @@ export class Outbox {
     this.#onRetry = onRetry;
   }
 
-  /** Takes part in the next request. Rejects with the hub's refusal. */
+  /** Takes part in the next request. Rejects with the hub's refusal, or with the signal's reason. */
   send(
     events: string[],
     options: { alone?: boolean; key?: string | undefined; signal?: AbortSignal | undefined } = {},
   ): Promise<SSEReceipt[]> {
+    const { alone = false, key, signal } = options;
     return new Promise((resolve, reject) => {
+      signal?.throwIfAborted();
       const encoder = new TextEncoder();
       const bytes = events.reduce((sum, event) => sum + encoder.encode(event).length + 1, 0);
       if (this.#closed) throw new ClosedError("the manager was destroyed");
@@ -63,17 +70,47 @@ export class Outbox {
           `${this.#queued} events wait to be sent already: the hub is too slow, or cannot be reached`,
         );
       }
-      const { alone = false, key, signal } = options;
-      this.#queue.push({ events, bytes, alone, key, signal, resolve, reject });
+      const done = () => {
+        this.#queued -= events.length;
+        this.#unsettled.delete(parcel);
+        signal?.removeEventListener("abort", abort);
+      };
+      const parcel: Parcel = {
+        events,
+        bytes,
+        alone,
+        key,
+        signal,
+        since: Date.now(),
+        resolve(receipts) {
+          done();
+          resolve(receipts);
+        },
+        reject(error) {
+          done();
+          reject(error);
+        },
+      };
+      const abort = () => {
+        const at = this.#queue.indexOf(parcel);
+        // Under way, the request hears the signal itself.
+        if (at < 0) return;
+        this.#queue.splice(at, 1);
+        parcel.reject(signal?.reason);
+      };
+      signal?.addEventListener("abort", abort);
+      this.#queue.push(parcel);
+      this.#unsettled.add(parcel);
       this.#queued += events.length;
       // A moment later, so that what is sent in one go goes together.
       this.#running ??= Promise.resolve().then(() => this.#run());
     });
   }
 
-  /** Waits until everything handed over so far, and what comes meanwhile, was answered. Never rejects. */
+  /** Waits until everything handed over before this call was answered. Never rejects. */
   async flush(): Promise<void> {
-    while (this.#running) await this.#running;
+    const before = [...this.#unsettled];
+    while (before.some((parcel) => this.#unsettled.has(parcel))) await this.#round;
   }
 
   /** Takes nothing more. What waits is sent. */
@@ -83,11 +120,7 @@ export class Outbox {
   }
 
   async #run(): Promise<void> {
-    while (this.#queue.length) {
-      const parcels = this.#next();
-      await this.#deliver(parcels);
-      for (const { events } of parcels) this.#queued -= events.length;
-    }
+    while (this.#queue.length) await (this.#round = this.#deliver(this.#next()));
     this.#running = undefined;
   }
 
@@ -111,17 +144,19 @@ export class Outbox {
       let at = 0;
       for (const parcel of parcels) parcel.resolve(receipts.slice(at, (at += parcel.events.length)));
     } catch (error) {
-      // All or nothing: one that is not allowed must not take others with it.
-      if (parcels.length > 1 && error instanceof InvalidError)
-        for (const parcel of parcels) await this.#deliver([parcel]);
-      else for (const parcel of parcels) parcel.reject(error);
+      if (parcels.length > 1 && error instanceof InvalidError) {
+        // All or nothing: nothing was published. What is not allowed must not take others with it, and is found by halves.
+        const half = parcels.length >> 1;
+        await this.#deliver(parcels.slice(0, half));
+        await this.#deliver(parcels.slice(half));
+      } else for (const parcel of parcels) parcel.reject(error);
     }
   }
 
   async #post(parcels: Parcel[]): Promise<SSEReceipt[]> {
     const events = parcels.flatMap((parcel) => parcel.events);
     const [first] = parcels;
-    const { text } = await this.#hub.request({
+    const request: HubRequest = {
       method: "POST",
       path: "/publish",
       headers: {
@@ -132,10 +167,21 @@ export class Outbox {
       body: events.length === 1 ? events[0] : `[${events.join(",")}]`,
       signal: first?.alone ? first.signal : undefined,
       onRetry: this.#onRetry,
-    });
-    const receipts = [JSON.parse(text)].flat() as SSEReceipt[];
-    if (receipts.length !== events.length)
-      throw new FanfareError(`the hub answered ${receipts.length} receipts for ${events.length} events`);
-    return receipts;
+    };
+    const { text } = await this.#hub.request(request, Math.max(...parcels.map(({ since }) => since)));
+    const receipts = readReceipts(text);
+    if (receipts?.length === events.length) return receipts;
+    throw new FanfareError(
+      `${this.#hub.url} is no hub: it answered ${events.length} events with ${text.slice(0, 200)}`,
+    );
+  }
+}
+
+function readReceipts(text: string): SSEReceipt[] | undefined {
+  try {
+    const receipts = [JSON.parse(text)].flat();
+    return receipts.every((receipt) => typeof Object(receipt).clients === "number") ? receipts : undefined;
+  } catch {
+    return undefined;
   }
 }

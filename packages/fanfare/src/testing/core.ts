@@ -112,7 +112,10 @@ export class FakeHub {
     if (path === "stats") return Response.json(this.#stats());
     if (path === "publish") {
       const body = await request.json();
-      const receipts = [body].flat().map((event: PublishedEvent) => this.#publish(event)[0]);
+      const list = [body].flat() as PublishedEvent[];
+      const pointer = list.map(faultOf).find((fault) => fault !== undefined);
+      if (pointer) return problem(pointer);
+      const receipts = list.map((event) => this.#publish(event)[0]);
       return Response.json(Array.isArray(body) ? receipts : receipts[0]);
     }
     const [kind, name = ""] = path.split("/").map(decodeURIComponent);
@@ -146,7 +149,11 @@ export class FakeHub {
             ? "gap"
             : "reset";
     const start = resume === "gap" ? this.#droppedTo : resume === "resumed" ? from : this.#position;
-    let wanted = () => {};
+    /** Writers that wait until what they wrote was handled. */
+    const writers: (() => void)[] = [];
+    const wanted = () => {
+      for (const writer of writers.splice(0)) writer();
+    };
     let controller: ReadableStreamDefaultController<Uint8Array>;
     const body = new ReadableStream<Uint8Array>(
       {
@@ -169,13 +176,7 @@ export class FakeHub {
       request,
       write(text) {
         controller.enqueue(encoder.encode(text));
-        return new Promise((resolve) => {
-          const before = wanted;
-          wanted = () => {
-            before();
-            resolve();
-          };
-        });
+        return new Promise((resolve) => writers.push(resolve));
       },
       end: (error) => {
         this.#open.delete(connection);
@@ -238,6 +239,27 @@ export class FakeHub {
       settings: { pingInterval: HEARTBEAT, clientTimeout: 2 * HEARTBEAT, maxClients: 1_000, enableLogging: true },
     };
   }
+}
+
+/** Where the commonest mistakes are, those that would reach nobody; a real hub knows many more. */
+function faultOf({ event, data, to }: PublishedEvent): string | undefined {
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: the hub refuses them
+  if (typeof event !== "string" || !/^[^\u0000-\u001f\u007f$][^\u0000-\u001f\u007f]*$/.test(event)) return "#/event";
+  if (data === undefined) return "#/data";
+  if (to === undefined) return undefined;
+  const [[name, value] = ["", undefined], ...others] = Object.entries(to ?? {});
+  if (!name || others.length) return "#/to";
+  return value === "" || value === null ? `#/to/${name}` : undefined;
+}
+
+function problem(pointer: string): Response {
+  const body = {
+    type: "urn:fanfare:problem:invalid",
+    status: 422,
+    detail: `${pointer}: is not allowed`,
+    errors: [{ pointer, detail: "is not allowed" }],
+  };
+  return Response.json(body, { status: 422, headers: { "content-type": "application/problem+json" } });
 }
 
 /** Whether an event with that target is for the connection. */

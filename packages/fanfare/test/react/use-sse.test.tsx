@@ -1,7 +1,7 @@
 // The hooks in real components, over the real client and a fake hub; with React 18 and 19.
 
 import { act, cleanup, render, renderHook, screen, waitFor } from "@testing-library/react";
-import { Component, type ReactNode, StrictMode, Suspense, useEffect, useState, version } from "react";
+import { Component, type ReactNode, StrictMode, Suspense, useEffect, useLayoutEffect, useState, version } from "react";
 import { hydrateRoot } from "react-dom/client";
 import { renderToString } from "react-dom/server";
 import { afterEach, describe, expect, test, vi } from "vitest";
@@ -200,6 +200,40 @@ describe("one connection", () => {
     expect(onGap).toHaveBeenCalledTimes(1);
   });
 
+  test("enabled that turns false is closed, whatever others do", async () => {
+    const { hub, connected, rerender } = setUp(<Status enabled />);
+    await connected();
+    rerender(<Status enabled={false} />);
+    await settled();
+    expect(hub.connections).toHaveLength(0);
+    expect(status()).toMatchObject({ status: "closed", isConnected: false, isConnecting: false });
+    rerender(<Status enabled />);
+    await waitFor(() => expect(status().isConnected).toBe(true));
+  });
+
+  test("connect() and disconnect() before the first subscription count", async () => {
+    function Early({ enabled }: { enabled: boolean }) {
+      const { connect, disconnect } = useSSE({ enabled });
+      useLayoutEffect(() => (enabled ? disconnect() : connect()), [enabled, connect, disconnect]);
+      return null;
+    }
+    const one = setUp(<Early enabled={false} />);
+    await one.connected();
+    const two = setUp(<Early enabled />);
+    await settled();
+    expect(two.hub.connections).toHaveLength(0);
+  });
+
+  test("an option that is gone is gone for the next attempt: no header outlives a logout", async () => {
+    const { connected, hub, rerender, requests } = setUp(<Status headers={{ "x-token": "old" }} />);
+    await connected();
+    rerender(<Status />);
+    await act(async () => hub.drop());
+    await waitFor(() => expect(requests).toHaveBeenCalledTimes(2));
+    await connected();
+    expect(hub.connections[0]?.request.headers.has("x-token")).toBe(false);
+  });
+
   test("functions of the result are the same in every render", async () => {
     const { result, rerender } = renderHook(() => useSSE({ metadata: { a: "b" } }), {
       wrapper: ({ children }) => <FakeSSEProvider hub={new FakeHub()}>{children}</FakeSSEProvider>,
@@ -271,6 +305,43 @@ describe("events", () => {
     for (let n = 0; n < 5; n++) await act(() => hub.emit("a", n));
     expect(handled).toBe(5);
     expect(renders).toBe(before);
+  });
+
+  test("a listener that registers itself again while it runs is called once for each event", async () => {
+    let calls = 0;
+    function Again() {
+      const { addEventListener } = useSSE();
+      useEffect(() => {
+        const on = () => {
+          calls++;
+          off();
+          off = addEventListener("a", on);
+        };
+        let off = addEventListener("a", on);
+      }, [addEventListener]);
+      return null;
+    }
+    const { connected, hub } = setUp(<Again />);
+    await connected();
+    for (let n = 1; n <= 3; n++) {
+      calls = 0;
+      await act(() => hub.emit("a", n));
+      // Twice under StrictMode, whose first effect is never taken back here.
+      expect(calls).toBe(2);
+    }
+  });
+
+  test("lastEvent may be read outside of the render, again and again", async () => {
+    const hub = new FakeHub();
+    const { result } = renderHook(() => useSSE(), {
+      wrapper: ({ children }) => <FakeSSEProvider hub={hub}>{children}</FakeSSEProvider>,
+    });
+    await waitFor(() => expect(result.current.isConnected).toBe(true));
+    await act(() => hub.emit("a", 1));
+    const { current } = result;
+    expect([current.lastEvent?.data, current.lastEvent?.data]).toEqual([1, 1]);
+    await act(() => hub.emit("a", 2));
+    expect(result.current.lastEvent?.data).toBe(2);
   });
 
   test("useSSEEvent calls the newest handler, and ends with its component", async () => {
@@ -385,7 +456,7 @@ describe("failures", () => {
         <Status metadata={{ userId: "x" }} />
       </Boundary>,
     );
-    expect(container.textContent).toContain('reserved name "userId"');
+    expect(container.textContent).toContain('"userId" is reserved');
     vi.restoreAllMocks();
   });
 });

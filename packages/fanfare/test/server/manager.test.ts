@@ -1,5 +1,6 @@
 // The handle on a hub: what it sends, how it fails, what it passes through.
 
+import type { ServerResponse } from "node:http";
 import { afterEach, describe, expect, test, vi } from "vitest";
 import { SSEClient } from "../../src/index.js";
 import {
@@ -264,6 +265,104 @@ describe("failures", () => {
     expect(await manager.broadcast({ event: "a", data: 1 })).toBe(1);
   });
 
+  test("a signal ends a publish that waits behind others", async () => {
+    const { url } = await standIn((response, request) => setTimeout(() => response.end(receipts(request)), 300));
+    const manager = quiet({ url });
+    const first = manager.broadcast({ event: "a", data: 1 });
+    const began = Date.now();
+    await expect(manager.publish({ event: "a", data: 2 }, { signal: AbortSignal.timeout(50) })).rejects.toMatchObject({
+      name: "TimeoutError",
+    });
+    expect(Date.now() - began).toBeLessThan(300);
+    await expect(
+      manager.publish({ event: "a", data: 2 }, { signal: AbortSignal.abort(new Error("gone")) }),
+    ).rejects.toThrow("gone");
+    expect(await first).toBe(1);
+  });
+
+  test("the deadline counts from the call, and each gets one attempt", async () => {
+    const { url, requests } = await standIn((response) => response.writeHead(503).end());
+    const manager = quiet({ url, deadline: 500 });
+    const began = Date.now();
+    await Promise.allSettled(
+      [1, 2, 3, 4].map((n) => manager.publish({ event: "a", data: n }, { idempotencyKey: `${n}` })),
+    );
+    expect(Date.now() - began).toBeLessThan(1_500);
+    expect(new Set(requests.map(({ headers }) => headers["idempotency-key"])).size).toBe(4);
+  });
+
+  test.each(["<html>", "null", "{}", '"x"', "[]", '[{"clients":1},{"clients":2}]'])(
+    "an answer that is no hub's, %s, is told as such",
+    async (answer) => {
+      const { url } = await standIn((response) => response.end(answer));
+      const manager = quiet({ url });
+      for (const call of [
+        () => manager.broadcast({ event: "a", data: 1 }),
+        () => manager.getCursor(),
+        () => manager.getStats(),
+        () => manager.disconnectUser("u"),
+      ]) {
+        await expect(call()).rejects.toMatchObject({
+          name: "FanfareError",
+          message: expect.stringContaining("is no hub"),
+        });
+      }
+    },
+  );
+
+  test("redirects are not followed: a POST would become a GET", async () => {
+    const { url, requests } = await standIn((response) => response.writeHead(301, { location: "/elsewhere" }).end());
+    await expect(quiet({ url, deadline: 100 }).broadcast({ event: "a", data: 1 })).rejects.toBeInstanceOf(
+      UnavailableError,
+    );
+    expect(requests.every(({ method }) => method === "POST")).toBe(true);
+  });
+
+  test("one event in a thousand that is not allowed is found in few requests", async () => {
+    const url = await startHub();
+    let posts = 0;
+    const counted: typeof fetch = (...request) => {
+      posts++;
+      return fetch(...request);
+    };
+    const manager = quiet({ url, fetch: counted });
+    const results = await Promise.allSettled(
+      Array.from({ length: 1_000 }, (_, n) => manager.broadcast({ event: n === 700 ? "bad\ntype" : "a", data: n })),
+    );
+    expect(results.flatMap(({ status }, n) => (status === "rejected" ? [n] : []))).toEqual([700]);
+    expect(posts).toBeLessThan(30);
+    const { totalEventsPublished } = await manager.getStats();
+    expect(totalEventsPublished).toBe(999);
+  });
+
+  test("what cannot be a name or JSON is refused as such", async () => {
+    const manager = quiet({ url: await startHub() });
+    const half = "\ud83d";
+    await expect(manager.disconnectUser(half)).rejects.toBeInstanceOf(InvalidError);
+    await expect(manager.disconnectClient(half)).rejects.toBeInstanceOf(InvalidError);
+    await expect(manager.broadcast({ event: "a", data: 1, id: 5n as never })).rejects.toBeInstanceOf(InvalidError);
+    for (const event of [undefined, null, "a", []])
+      await expect(manager.broadcast(event as never)).rejects.toBeInstanceOf(InvalidError);
+  });
+
+  test("a waitUntil or onError that throws changes nothing", async () => {
+    const report = vi.spyOn(console, "error").mockImplementation(() => {});
+    const unhandled = vi.fn();
+    process.on("unhandledRejection", unhandled);
+    const { url } = await standIn((response, request) =>
+      request.body.includes("bad") ? response.writeHead(422).end() : response.end(receipts(request)),
+    );
+    const refuse = () => {
+      throw new Error("outside of a request");
+    };
+    const manager = quiet({ url, waitUntil: refuse, onError: refuse });
+    expect(await manager.broadcast({ event: "a", data: 1 })).toBe(1);
+    manager.broadcast({ event: "bad", data: 1 });
+    await expect.poll(() => report.mock.calls.length).toBe(1);
+    expect(unhandled).not.toHaveBeenCalled();
+    process.off("unhandledRejection", unhandled);
+  });
+
   test.each(["not a url", "ftp://x", "//x"])("the address %j throws at once, and says what to write", (url) => {
     expect(() => new SSEManager({ url })).toThrow(TypeError);
   });
@@ -423,5 +522,31 @@ describe("connections", () => {
     await manager.flush();
     expect(requests.length).toBeGreaterThanOrEqual(1);
     await manager.flush();
+  });
+
+  test("flush waits for what was sent before it, not for what comes meanwhile", async () => {
+    const { url } = await standIn((response, request) => setTimeout(() => response.end(receipts(request)), 20));
+    const manager = quiet({ url });
+    const timer = setInterval(() => manager.broadcast({ event: "a", data: 1 }), 2);
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    await manager.flush();
+    clearInterval(timer);
+  });
+
+  test.each([
+    ["says nothing", () => {}],
+    ["sends a page", (response: ServerResponse) => response.setHeader("content-type", "text/html").end("<html>")],
+    ["is in trouble", (response: ServerResponse) => response.writeHead(502).end()],
+  ])("a hub that %s: the browser is told to come back", async (_, answer) => {
+    const { url } = await standIn((response) => void answer(response));
+    const onError = vi.fn();
+    const response = await quiet({ url, timeout: 200, onError }).createConnection();
+    expect(await response.text()).toContain('"reconnect":true');
+    expect(onError).toHaveBeenCalledTimes(1);
+  });
+
+  test("204 is passed on: it is a server's stop", async () => {
+    const { url } = await standIn((response) => response.writeHead(204).end());
+    expect((await quiet({ url }).createConnection()).status).toBe(204);
   });
 });

@@ -56,7 +56,7 @@ describe("the request", () => {
     expect(() => new SSEClient({ url: "http://" })).toThrow();
     expect(() => new SSEClient()).toThrow(); // relative, and there is no page here
     for (const name of ["reconnectInterval", "maxReconnectAttempts", "connectTimeout", "idleTimeout", "maxEventSize"]) {
-      for (const value of [-1, Number.NaN, "x"])
+      for (const value of [-1, Number.NaN, Number.NEGATIVE_INFINITY])
         expect(() => new SSEClient({ url: "http://hub.test", [name]: value })).toThrow(RangeError);
     }
   });
@@ -261,6 +261,42 @@ describe("trying again", () => {
       expect(client.status).toBe("open");
     },
   );
+
+  test("disconnect() in any callback is the end, also where the client is in the middle of something", async () => {
+    for (const status of ["connecting", "open", "waiting"]) {
+      const headers = vi.fn(() => ({}));
+      const onOpen = vi.fn();
+      const { connect, last, client, exchanges } = setUp({ headers, onOpen });
+      await (await connect()).open();
+      // Long enough that its end settles the count of failures.
+      await pass(20_000);
+      client.disconnect();
+      client.subscribe(() => client.status === status && client.disconnect());
+      const before = exchanges.length;
+      await connect();
+      if (status !== "connecting") {
+        await last().open();
+        await last().end();
+      }
+      await pass(60_000);
+      expect(client.status).toBe("closed");
+      expect(exchanges.length - before).toBe(status === "connecting" ? 0 : 1);
+      expect(headers).toHaveBeenCalledTimes(status === "connecting" ? 1 : 2);
+      expect(onOpen).toHaveBeenCalledTimes(status === "connecting" ? 1 : 2);
+      expect(vi.getTimerCount()).toBe(0);
+    }
+  });
+
+  test("disconnect() when the count of failures is settled leaves nothing behind", async () => {
+    const { connect, last, client } = setUp({ reconnectInterval: 0 });
+    await (await connect()).fail();
+    await pass(100);
+    await last().open();
+    client.subscribe(() => client.getSnapshot().reconnectAttempts === 0 && client.disconnect());
+    await pass(10_000);
+    expect(client.status).toBe("closed");
+    expect(vi.getTimerCount()).toBe(0);
+  });
 
   test("of a refusal's body the first 2,048 bytes are kept", async () => {
     const { connect, client } = setUp();
@@ -544,6 +580,27 @@ describe("resuming", () => {
     expect(setUp({ storage, userId: "bob" }).client.lastEventId).toBe("");
     expect(setUp({ storage, userId: "ada", lastEventId: "earliest" }).client.lastEventId).toBe("earliest");
   });
+});
+
+test("a storage that throws is reported, and the client does without", async () => {
+  const report = vi.spyOn(console, "error").mockImplementation(() => {});
+  const refuse = () => {
+    throw new Error("denied");
+  };
+  const { connect, client } = setUp({ storage: { getItem: refuse, setItem: refuse } });
+  await (await connect()).greet("1.e.1");
+  await pass(500);
+  expect(client.status).toBe("open");
+  expect(report).toHaveBeenCalledTimes(2);
+});
+
+test.each([0, -1, null, "x"])("a heartbeat of %j is none: the default holds", async (heartbeatInterval) => {
+  const { connect, errors } = setUp();
+  await (await connect()).greet("1.e.1", "live", { heartbeatInterval });
+  await pass(59_999);
+  expect(errors).toEqual([]);
+  await pass(1);
+  expect(errors).toEqual(["idle"]);
 });
 
 describe("connect and disconnect", () => {
