@@ -169,7 +169,7 @@ export class SSEClient<E extends object = {}> {
     signal?.addEventListener("abort", () => wake(), { once: true });
     try {
       while (!signal?.aborted) {
-        if (queue.length > highWaterMark) throw new SSEError("overflow", "too many events");
+        if (queue.length > highWaterMark) throw new SSEError("overflow", "loop overflow");
         const event = queue.shift();
         if (event) yield event;
         else if (this.status === "closed") {
@@ -418,7 +418,7 @@ export class SSEClient<E extends object = {}> {
     const attempting = this.#attempting;
     this.#deliver(id, event, data, control);
     if (event === "$closing" && reason && attempting && !attempting.signal.aborted) {
-      const error = new SSEError("closing", `closed by the server: ${reason}`, {
+      const error = new SSEError("closing", `server closed: ${reason}`, {
         reason: reason as string,
         retryable: !!reconnect,
       });

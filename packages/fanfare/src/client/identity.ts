@@ -32,7 +32,7 @@ export function identityQuery({ userId, sessionId, metadata = {}, topics = [] }:
 
 /** `url` with the identity behind its own query. Relative ones are the document's; throws where there is none. */
 export function withIdentity(url: string | URL, identity: URLSearchParams): string {
-  const absolute = new URL(url, globalThis.document?.baseURI ?? globalThis.location?.href);
+  const absolute = new URL(url, globalThis.document?.baseURI ?? globalThis.location);
   for (const [name, value] of identity) absolute.searchParams.append(name, value);
   return absolute.href;
 }

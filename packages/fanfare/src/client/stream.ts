@@ -84,7 +84,7 @@ export async function readStream(request: StreamRequest, handlers: StreamHandler
   for (;;) {
     // Not `for await`: bodies are not iterable in every browser.
     const { done, value } = await reader.read();
-    if (done) throw new SSEError("network", "the stream ended", { retryable: true });
+    if (done) throw new SSEError("network", "stream ended", { retryable: true });
     handlers.onAlive();
     if (!feed(value)) throw new SSEError("too-large", `an event is larger than ${maxEventSize}`);
   }
