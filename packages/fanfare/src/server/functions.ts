@@ -1,8 +1,9 @@
 // Owns: the functions of the seed, over one manager for the process.
 
 import type { ChangeType, NotificationLevel, Severity, UserActivity } from "../types.js";
+import type { OutgoingEvent } from "./event.js";
 import * as helpers from "./helpers.js";
-import { type OutgoingEvent, SSEManager, type SSEManagerOptions } from "./manager.js";
+import { SSEManager, type SSEManagerOptions } from "./manager.js";
 
 const GLOBAL = Symbol.for("fanfare.manager");
 /** The same for ESM and CommonJS, and after a hot reload. */

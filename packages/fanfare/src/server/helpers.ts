@@ -1,19 +1,9 @@
 // Owns: what the helpers send: their arguments, checked, as an event and a target. The same payloads as everywhere else, see
 // `fixtures/helpers.json`.
 
-import type { ChangeType, NotificationLevel, Severity, SSEFilter, UserActivity } from "../types.js";
+import type { ChangeType, NotificationLevel, Severity, UserActivity } from "../types.js";
 import { invalid } from "./errors.js";
-import type { PublishedEvent } from "./manager.js";
-
-/** Who shall get an event. Left out: everybody. */
-export type SSETarget =
-  | { all: true }
-  | { userId: string }
-  | { userIds: string[] }
-  | { sessionId: string }
-  | { clientId: string }
-  | { topic: string }
-  | { filter: SSEFilter };
+import type { PublishedEvent, SSETarget } from "./event.js";
 
 type Record_ = Record<string, unknown>;
 type Check = (value: unknown) => string | undefined;

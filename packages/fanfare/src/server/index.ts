@@ -15,13 +15,11 @@ export {
   UnauthorizedError,
   UnavailableError,
 } from "./errors.js";
+export type { OutgoingEvent, PublishedEvent, SSETarget } from "./event.js";
 export * from "./functions.js";
-export type { SSETarget } from "./helpers.js";
 export type { HubOptions } from "./hub.js";
 export {
   type ConnectionOptions,
-  type OutgoingEvent,
-  type PublishedEvent,
   type PublishOptions,
   SSEManager,
   type SSEManagerOptions,

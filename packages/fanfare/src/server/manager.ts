@@ -2,9 +2,9 @@
 
 import { guarded } from "../client/guarded.js";
 import { identityQuery } from "../client/identity.js";
-import type { SSEEvent, SSEFilter, SSEStats } from "../types.js";
+import type { SSEFilter, SSEStats } from "../types.js";
 import { ClosedError, FanfareError, invalid, UnavailableError } from "./errors.js";
-import type { SSETarget } from "./helpers.js";
+import type { OutgoingEvent, PublishedEvent } from "./event.js";
 import { Hub, type HubOptions, type HubRequest } from "./hub.js";
 import { Outbox, type SSEReceipt } from "./outbox.js";
 import { Sending } from "./sending.js";
@@ -23,20 +23,6 @@ export interface SSEManagerOptions extends HubOptions {
   onError?: ((error: unknown) => void) | undefined;
   /** Keeps a serverless function alive until what it sent was answered, such as Next.js's `after` or Vercel's `waitUntil`. */
   waitUntil?: ((promise: Promise<unknown>) => void) | undefined;
-}
-
-/** An event to be published. */
-export interface OutgoingEvent<T = unknown> extends SSEEvent<T> {
-  /** True: not kept, and lost to who is not there. */
-  ephemeral?: boolean | undefined;
-}
-
-/** An event with its target, for `publish`. */
-export interface PublishedEvent<T = unknown> extends OutgoingEvent<T> {
-  /** Who shall get it; left out: everybody. */
-  to?: SSETarget | undefined;
-  /** Published only if this is the last id of the topic in `to`; `none` if it never had one. Else a `ConflictError`. */
-  expectLastId?: string | undefined;
 }
 
 /** Options of `publish`. */
