@@ -66,8 +66,9 @@ export class SSEManager {
   readonly #options: SSEManagerOptions;
   readonly #hub: Hub;
   readonly #outbox: Outbox;
-  /** Ends the streams that this handle opened. */
-  readonly #open = new AbortController();
+  /** The streams that this handle opened, by what ends them. */
+  readonly #streams = new Set<AbortController>();
+  #destroyed = false;
   #compared = false;
   readonly #warned = new Set<string>();
 
@@ -179,18 +180,33 @@ export class SSEManager {
     return this.#sending(async () => {
       const { lastEventId, signal } = options;
       const query = identityQuery(options);
-      this.#open.signal.throwIfAborted();
+      if (this.#destroyed) throw new ClosedError("the manager was destroyed");
+      signal?.throwIfAborted();
+      // Its own: a signal that is made of one that lives as long as the process would stay with it.
+      const end = new AbortController();
+      const leave = () => {
+        forget();
+        end.abort(signal?.reason);
+      };
+      const forget = () => {
+        this.#streams.delete(end);
+        signal?.removeEventListener("abort", leave);
+      };
+      signal?.addEventListener("abort", leave);
+      this.#streams.add(end);
       try {
         const response = await this.#hub.open({
           path: query.size ? `?${query}` : "",
           headers: { accept: "text/event-stream", ...(lastEventId && { "last-event-id": lastEventId }) },
-          signal: AbortSignal.any([this.#open.signal, ...(signal ? [signal] : [])]),
+          signal: end.signal,
         });
         this.#compareOnce();
-        // 204 is a server's stop.
-        return response.status === 204 ? response : streamResponse(response.body && passThrough(response.body));
+        if (response.body && response.status === 200) return streamResponse(passThrough(response.body, forget));
+        forget();
+        return response; // 204 is a server's stop.
       } catch (error) {
-        if (signal?.aborted || (error instanceof FanfareError && !(error instanceof UnavailableError))) throw error;
+        forget();
+        if (end.signal.aborted || (error instanceof FanfareError && !(error instanceof UnavailableError))) throw error;
         this.#report(error);
         const retry = Math.round(COME_BACK * (1 + Math.random()));
         return streamResponse(`event: $closing\nretry: ${retry}\ndata: {"reason":"shutdown","reconnect":true}\n\n`);
@@ -206,7 +222,8 @@ export class SSEManager {
   /** Sends what waits, ends the streams this handle opened, and sends and opens nothing more. The hub goes on. */
   async destroy(): Promise<void> {
     await this.#outbox.close();
-    this.#open.abort(new ClosedError("the manager was destroyed"));
+    this.#destroyed = true;
+    for (const stream of this.#streams) stream.abort(new ClosedError("the manager was destroyed"));
   }
 
   /**
@@ -304,16 +321,20 @@ function segment(name: string, value: string): string {
 }
 
 /** The same bytes, a chunk when it is asked for. However the hub's stream ends, this one ends in order: browsers come back. */
-function passThrough(body: ReadableStream<Uint8Array>): ReadableStream<Uint8Array> {
+function passThrough(body: ReadableStream<Uint8Array>, onEnd: () => void): ReadableStream<Uint8Array> {
   const reader = body.getReader();
   return new ReadableStream(
     {
       async pull(controller) {
         const { done, value } = await reader.read().catch(() => ({ done: true, value: undefined }));
-        if (done) controller.close();
-        else controller.enqueue(value as Uint8Array);
+        if (!done) return controller.enqueue(value as Uint8Array);
+        onEnd();
+        controller.close();
       },
-      cancel: (cause) => reader.cancel(cause),
+      cancel(cause) {
+        onEnd();
+        return reader.cancel(cause);
+      },
     },
     { highWaterMark: 0 },
   );
