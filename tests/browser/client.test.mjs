@@ -19,7 +19,7 @@ import {
   values,
   verdicts,
 } from "./client.mjs";
-import { otherOrigin, seeded, startProxy, startServer, until } from "./support.mjs";
+import { otherOrigin, seeded, startCuttingProxy, startProxy, startServer, until } from "./support.mjs";
 
 let browser;
 before(async () => (browser = await launchWithCache()));
@@ -105,32 +105,12 @@ describe("the client", { concurrency: 4 }, () => {
     t.diagnostic(`FANFARE_TEST_SEED=${seed}`);
     const random = seeded(seed);
     const server = await startServer(t);
-    // Cut after a number of bytes: the second connection inside its head, the third inside `connected`, others anywhere.
-    const between = (low, high) => low + Math.floor(random() * (high - low));
-    const ranges = [[1, 3_500], [1, 170], [200, 300]];
-    let cuts = 0;
-    let cutting = false;
-    const origin = await startProxy(t, server, (client, upstream) => {
-      let left;
-      upstream.on("data", (bytes) => {
-        if (!cutting) left = undefined;
-        else left ??= between(...(ranges[cuts] ?? [600, 3_500]));
-        client.write(bytes.subarray(0, left));
-        if (left === undefined || (left -= bytes.length) > 0) return;
-        // An orderly end of half a head is an answer to Chromium: without a content type, so an error for good.
-        const orderly = cuts !== 1 && random() < 0.5;
-        cuts++;
-        upstream.destroy();
-        if (orderly) client.end();
-        else client.resetAndDestroy();
-      });
-      upstream.on("end", () => client.end());
-    });
-    const page = await open(t, origin);
+    const proxy = await startCuttingProxy(t, server, random);
+    const page = await open(t, proxy.origin);
     const stream = await subscribe(page, { userId: "ada" });
     await stream.connected();
 
-    cutting = true;
+    proxy.cutting = true;
     const ids = [];
     for (let n = 0; n < EVENTS; n++) {
       // For another: the places in the history are not one after the other.
@@ -141,7 +121,7 @@ describe("the client", { concurrency: 4 }, () => {
       ids.push((await server.publish({ event: "n", data, to: n % 3 ? undefined : { userId: "ada" }, id: own })).id);
     }
     await stream.heard(({ type, data }) => type === "n" && data.n > EVENTS * 0.9);
-    cutting = false;
+    proxy.cutting = false;
     await server.publish({ event: "end", data: 0 });
     await stream.heard("end");
 
@@ -154,6 +134,7 @@ describe("the client", { concurrency: 4 }, () => {
     assert.deepEqual(fleeting, [...new Set(fleeting)], "what is not kept may be lost, and never comes twice");
     assert.deepEqual([...new Set(verdicts(log))], ["live", "resumed"]);
     assert.ok(calls(log, "error").every(({ kind }) => kind === "network"), JSON.stringify(calls(log, "error")));
+    const { length: cuts } = proxy.cuts;
     assert.ok(cuts >= 10, `${cuts} cuts are too few to tell`);
     assert.deepEqual(page.complaints, []);
     t.diagnostic(`${cuts} cuts`);

@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
-import { launch, openPage, seeded, startProxy, startServer, subscribe, until } from "./support.mjs";
+import { launch, openPage, seeded, startCuttingProxy, startProxy, startServer, subscribe, until } from "./support.mjs";
 
 let browser;
 before(async () => (browser = await launch()));
@@ -86,41 +86,16 @@ describe("the browser reconnects by itself", { concurrency: true }, () => {
     const random = seeded(seed);
     const server = await startServer(t);
 
-    // Every connection is cut after its own number of bytes, by FIN or by RST, as long as there is something to lose:
-    // the second inside its head, the third inside `connected`, the others anywhere behind.
     // (Each cut after `connected` and before an event costs the wait that the server sets.)
-    const between = (low, high) => low + Math.floor(random() * (high - low));
-    const ranges = [[1, 3_500], [1, 170], [200, 300]];
-    const cuts = [];
-    let cutting = false;
-    const origin = await startProxy(t, server, (client, upstream) => {
-      let head = "";
-      let left;
-      upstream.on("data", (bytes) => {
-        if (!cutting) left = undefined;
-        else left ??= between(...(ranges[cuts.length] ?? [600, 3_500]));
-        const part = bytes.subarray(0, left);
-        if (!head.includes("\r\n\r\n")) head += part.toString("latin1");
-        client.write(part);
-        if (left === undefined || (left -= bytes.length) > 0) return;
-        // Over plain HTTP Chromium takes half a head with an orderly end for a whole one, and gives up for good
-        // if the content type was in the other half. No server can help that, and none ends so.
-        const orderly = head.includes("\r\n\r\n") && random() < 0.5;
-        cuts.push(orderly);
-        upstream.destroy();
-        if (orderly) client.end();
-        else client.resetAndDestroy();
-      });
-      upstream.on("end", () => client.end());
-    });
-    const page = await openPage(t, browser, origin);
+    const proxy = await startCuttingProxy(t, server, random);
+    const page = await openPage(t, browser, proxy.origin);
     const stream = await subscribe(page, { url: "/api/sse?userId=ada", types: ["n", "first"] });
     await stream.heard("connected");
     // Tells the browser to come back at once, until the next `connected`; so does every numbered event.
     await server.publish({ event: "first", data: 0, retry: 10 });
     await stream.heard("first");
 
-    cutting = true;
+    proxy.cutting = true;
     for (let n = 0; n < EVENTS; n++) {
       const data = { n, text: "x".repeat(Math.floor(random() * 60)) };
       // For another: the places in the history are not one after the other.
@@ -128,7 +103,7 @@ describe("the browser reconnects by itself", { concurrency: true }, () => {
       await server.publish({ event: "n", data, retry: 10, to: n % 3 ? undefined : { userId: "ada" }, id: n % 5 ? undefined : `own-${n}` });
     }
     await stream.heard(({ type, data }) => type === "n" && JSON.parse(data).n > EVENTS * 0.9);
-    cutting = false;
+    proxy.cutting = false;
     await stream.heard(({ type, data }) => type === "n" && JSON.parse(data).n === EVENTS - 1);
     // Nothing comes late, or again.
     await server.publish({ event: "first", data: "end" });
@@ -139,6 +114,7 @@ describe("the browser reconnects by itself", { concurrency: true }, () => {
     assert.deepEqual(numbers, Array.from({ length: EVENTS }, (_, n) => n));
     const verdicts = log.filter(({ type }) => type === "connected").map(verdict);
     assert.deepEqual([...new Set(verdicts)], ["live", "resumed"]);
+    const { cuts } = proxy;
     assert.ok(cuts.length >= 10, `${cuts.length} cuts are too few to tell`);
     assert.equal(log.some(({ type }) => type === "$gap" || type === "$reset" || type === "$closing"), false);
     assert.ok(log.every(({ state }) => state !== CLOSED));

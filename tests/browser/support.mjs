@@ -218,6 +218,38 @@ export async function startProxy(t, server, serve) {
   return `http://127.0.0.1:${proxy.address().port}`;
 }
 
+/**
+ * A proxy that, while `cutting`, cuts every connection after its own number of bytes, by FIN or by RST, as long as there is
+ * something to lose: the second inside its head, the third inside `connected`, the others anywhere behind. `cuts` tells of
+ * each whether it was orderly.
+ */
+export async function startCuttingProxy(t, server, random) {
+  const between = (low, high) => low + Math.floor(random() * (high - low));
+  const ranges = [[1, 3_500], [1, 170], [200, 300]];
+  const proxy = { origin: "", cutting: false, cuts: [] };
+  proxy.origin = await startProxy(t, server, (client, upstream) => {
+    let head = "";
+    let left;
+    upstream.on("data", (bytes) => {
+      if (!proxy.cutting) left = undefined;
+      else left ??= between(...(ranges[proxy.cuts.length] ?? [600, 3_500]));
+      const part = bytes.subarray(0, left);
+      if (!head.includes("\r\n\r\n")) head += part.toString("latin1");
+      client.write(part);
+      if (left === undefined || (left -= bytes.length) > 0) return;
+      // Over plain HTTP Chromium takes half a head with an orderly end for a whole one, and gives up for good
+      // if the content type was in the other half. No server can help that, and none ends so.
+      const orderly = head.includes("\r\n\r\n") && random() < 0.5;
+      proxy.cuts.push(orderly);
+      upstream.destroy();
+      if (orderly) client.end();
+      else client.resetAndDestroy();
+    });
+    upstream.on("end", () => client.end());
+  });
+  return proxy;
+}
+
 async function listen(t, server) {
   server.listen(0, "127.0.0.1");
   await once(server, "listening");

@@ -95,8 +95,7 @@ class Tab implements Tabs {
     this.credentials = credentials;
     this.#channel = new BroadcastChannel(name);
     this.#channel.onmessage = ({ data }) => this.#hear(data);
-    // Not before the client knows its tab.
-    queueMicrotask(() => this.#request.signal.aborted || this.#follow());
+    this.#join();
   }
 
   tell(snapshot: SSESnapshot): void {
@@ -122,7 +121,7 @@ class Tab implements Tabs {
       this.#post({ k: "e", before, id, event, text, late: this.#late });
     } else if (this.#alone && caughtUp) {
       this.#alone = false;
-      queueMicrotask(() => this.#request.signal.aborted || this.#follow());
+      this.#join();
     }
   }
 
@@ -138,6 +137,11 @@ class Tab implements Tabs {
 
   #post(message: TabMessage): void {
     this.#channel.postMessage(message);
+  }
+
+  /** Follows, once the client has done what it is at: it has to know its tab, or to hand over a ping. */
+  #join(): void {
+    queueMicrotask(() => this.#request.signal.aborted || this.#follow());
   }
 
   /** Waits for the lead, and asks who has it. */
@@ -190,7 +194,7 @@ class Tab implements Tabs {
     if (message.k === "?") return this.tell(this.#snapshot());
     if (this.#leading || this.#alone) return;
     this.#schedule(SILENCE, () => this.#ask());
-    const { lastEventId: mine, lastEvent, error: known } = this.#snapshot();
+    const { status, lastEventId: mine, lastEvent, error: known, reconnectAttempts } = this.#snapshot();
     const begun = mine !== "" || !message.late;
     const place = message.k === "s" ? message.state.lastEventId : message.before || message.id;
     if (mine && place && mine !== place && !isAtOrBefore(place, mine)) {
@@ -206,11 +210,11 @@ class Tab implements Tabs {
     } else {
       const { state, greeting } = message;
       const { kind = "network", message: text = "" } = state.error ?? {};
-      const told = known?.message === text && state.reconnectAttempts === this.#snapshot().reconnectAttempts;
+      const told = known?.message === text && state.reconnectAttempts === reconnectAttempts;
       // The same failure told again is the same object.
       const error = state.error && (told ? known : new SSEError(kind, text, state.error));
       if (state.status === "closed") return client.finish(error);
-      const opens = state.status === "open" && this.#snapshot().status !== "open";
+      const opens = state.status === "open" && status !== "open";
       client.set({ ...state, error, lastEvent, lastEventId: begun ? mine || place : "" });
       if (opens) guarded(this.#onOpen);
       // Who came later has not heard it. What it said of the leader's past is not this tab's: without a place it begins

@@ -44,11 +44,12 @@ function create(registry: Registry, key: string, options: SSEClientOptions): Ent
   const tell = (name: "onGap" | "onReset") => (gap: SSEGap) => {
     for (const holder of holders) guarded(holder.options[name], gap);
   };
+  const callbacks = { onGap: tell("onGap"), onReset: tell("onReset") };
   const own: SSEClientOptions = {};
   const update = (newest: SSEClientOptions) => {
     // What is left out now is gone.
     for (const name of Object.keys(own)) delete own[name as keyof SSEClientOptions];
-    Object.assign(own, newest, { onGap: tell("onGap"), onReset: tell("onReset") });
+    Object.assign(own, newest, callbacks);
   };
   update(options);
   const client = new SSEClient(own);

@@ -79,20 +79,15 @@ export class Hub {
     }
   }
 
-  /** A member of an answer. What is no answer of a hub is told as such. */
-  read<T extends "number" | "string">(
-    { text }: { text: string },
-    name: string,
-    type: T,
-  ): T extends "number" ? number : string {
-    let value: unknown;
+  /** The value of an answer, if it is one that `fits`; else it is told that this is no hub. */
+  parse<T>({ text }: { text: string }, fits: (value: T) => boolean): T {
     try {
-      value = Object(JSON.parse(text))[name];
+      const value = JSON.parse(text) as T;
+      if (fits(value)) return value;
     } catch {
-      // Below.
+      // No JSON, or not even an object.
     }
-    if (typeof value !== type) throw new FanfareError(`${this.url} is no hub: it answered ${text.slice(0, 200)}`);
-    return value as never;
+    throw new FanfareError(`${this.url} is no hub: it answered ${text.slice(0, 200)}`);
   }
 
   /** One attempt, whatever its answer. */

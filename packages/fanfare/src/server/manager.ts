@@ -138,7 +138,9 @@ export class SSEManager {
   disconnectUser(userId: string): Promise<number> {
     return this.#sending(async () => {
       const path = `/users/${segment("userId", userId)}`;
-      return this.#hub.read(await this.#request({ method: "DELETE", path }), "disconnected", "number");
+      const answer = await this.#request({ method: "DELETE", path });
+      return this.#hub.parse<{ disconnected: number }>(answer, (value) => typeof value.disconnected === "number")
+        .disconnected;
     });
   }
 
@@ -146,8 +148,7 @@ export class SSEManager {
   getStats({ signal }: { signal?: AbortSignal | undefined } = {}): Promise<SSEStats> {
     return this.#sending(async () => {
       const answer = await this.#request({ path: "/stats", signal });
-      this.#hub.read(answer, "totalClients", "number");
-      const stats = JSON.parse(answer.text) as SSEStats;
+      const stats = this.#hub.parse<SSEStats>(answer, (value) => typeof value.totalClients === "number");
       this.#compare(stats);
       return stats;
     });
@@ -159,7 +160,10 @@ export class SSEManager {
    * rejects with the signal's reason.
    */
   getCursor({ signal }: { signal?: AbortSignal | undefined } = {}): Promise<string> {
-    return this.#sending(async () => this.#hub.read(await this.#request({ path: "/cursor", signal }), "id", "string"));
+    return this.#sending(async () => {
+      const answer = await this.#request({ path: "/cursor", signal });
+      return this.#hub.parse<{ id: string }>(answer, (value) => typeof value.id === "string").id;
+    });
   }
 
   /**
@@ -297,7 +301,9 @@ function encode(event: PublishedEvent, pointer: string): string {
   const data = json(`#${pointer}/data`, Object(event).data);
   const bytes = new TextEncoder().encode(data).length;
   if (bytes > DATA_MAX) throw invalid(`#${pointer}/data`, `has ${bytes} bytes, more than ${DATA_MAX}`);
-  return json(`#${pointer}`, event);
+  // Not a second time: it may be large.
+  const rest = json(`#${pointer}`, { ...event, data: undefined }).slice(1, -1);
+  return `{${rest && `${rest},`}"data":${data}}`;
 }
 
 function json(pointer: string, value: unknown): string {

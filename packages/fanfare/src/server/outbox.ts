@@ -1,6 +1,6 @@
 // Owns: the order of what is sent. One request at a time; what was handed over meanwhile goes together in the next.
 
-import { ClosedError, FanfareError, InvalidError, invalid, QueueFullError } from "./errors.js";
+import { ClosedError, InvalidError, invalid, QueueFullError } from "./errors.js";
 import type { Hub, HubRequest } from "./hub.js";
 
 /** What became of an event. */
@@ -168,20 +168,11 @@ export class Outbox {
       signal: first?.alone ? first.signal : undefined,
       onRetry: this.#onRetry,
     };
-    const { text } = await this.#hub.request(request, Math.max(...parcels.map(({ since }) => since)));
-    const receipts = readReceipts(text);
-    if (receipts?.length === events.length) return receipts;
-    throw new FanfareError(
-      `${this.#hub.url} is no hub: it answered ${events.length} events with ${text.slice(0, 200)}`,
-    );
-  }
-}
-
-function readReceipts(text: string): SSEReceipt[] | undefined {
-  try {
-    const receipts = [JSON.parse(text)].flat();
-    return receipts.every((receipt) => typeof Object(receipt).clients === "number") ? receipts : undefined;
-  } catch {
-    return undefined;
+    const answer = await this.#hub.request(request, Math.max(...parcels.map(({ since }) => since)));
+    const receiptsOf = (value: SSEReceipt | SSEReceipt[]) => [value].flat();
+    const fits = (value: SSEReceipt | SSEReceipt[]) =>
+      receiptsOf(value).length === events.length &&
+      receiptsOf(value).every(({ clients }) => typeof clients === "number");
+    return receiptsOf(this.#hub.parse(answer, fits));
   }
 }
