@@ -410,7 +410,7 @@ export class SSEClient<E extends object = {}> {
       if (storage) this.#saving ??= setTimeout(() => this.#save(), SAVE_EVERY);
     }
     // Without data; or had it.
-    if (text === undefined || (!control && seen && this.#cursors && !id.endsWith("~~"))) return;
+    if (text === undefined || (!control && seen && this.#cursors && !id.includes("~~"))) return;
     if (failure)
       return guarded(onError ?? console.error, new SSEError("decode", `bad data: ${failure}`, { cause: failure }));
     guarded(verdict === "gap" ? onGap : verdict === "reset" ? onReset : undefined, { reason, cursor: id } as SSEGap);
@@ -435,12 +435,13 @@ export class SSEClient<E extends object = {}> {
   }
 
   #deliver(id: string, type: string, data: unknown, control: boolean): void {
-    const [cursor = "", own] = id.split(/~(.*)/s);
+    const [cursor = "", ephemeral, own] = id.split(/~(~?)(.*)/s);
     const event: ReceivedEvent = {
       event: type,
       data,
       cursor,
-      ...(own && (own === "~" ? { ephemeral: true } : { id: own })),
+      ...(ephemeral && { ephemeral: true }),
+      ...(own && { id: own }),
     };
     if (!control) this.#snapshot = { ...this.#snapshot, lastEvent: event };
     for (const key of [type, ANY]) {

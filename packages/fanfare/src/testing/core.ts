@@ -214,7 +214,7 @@ export class FakeHub {
 
   #frame({ position, published: { event, data, id, retry, ephemeral } }: Kept): string {
     const cursor = `1.${this.#epoch.toString(36)}.${position.toString(36)}`;
-    const own = ephemeral ? "~~" : id ? `~${id}` : "";
+    const own = `${ephemeral ? "~~" : id ? "~" : ""}${id ?? ""}`;
     return `id: ${cursor}${own}\nevent: ${event}\n${retry === undefined ? "" : `retry: ${retry}\n`}data: ${JSON.stringify(data)}\n\n`;
   }
 

@@ -398,12 +398,20 @@ describe("what is handed over", () => {
     expect(client.getSnapshot().lastEvent).toBe(events[2]);
   });
 
+  test("an ephemeral event with an id of its own is handed over, under that id", async () => {
+    const { connect, client } = setUp();
+    const events: unknown[] = [];
+    client.addEventListener("a", (event) => events.push(event));
+    await (await (await connect()).greet("1.e.1")).write("id: 1.e.1~~own\nevent: a\ndata: 1\n\n");
+    expect(events).toEqual([{ event: "a", data: 1, cursor: "1.e.1", ephemeral: true, id: "own" }]);
+  });
+
   test("what was seen is not handed over again, and the place never goes back", async () => {
     const { connect, last, events, client } = setUp();
     const event = (id: string, n: number) => `id: ${id}\nevent: n\ndata: ${n}\n\n`;
     await (await (await connect()).greet("1.e.z")).write(event("1.e.10", 1) + event("1.e.11~own", 2));
     await last().write(
-      event("1.e.z", 0) + event("1.e.10", 1) + event("1.e.11~own", 2) + event("1.e.11~~", 3) + event("1.e.11~~", 4),
+      event("1.e.z", 0) + event("1.e.10", 1) + event("1.e.11~own", 2) + event("1.e.11~~", 3) + event("1.e.11~~own", 4),
     );
     expect(client.lastEventId).toBe("1.e.11~own");
     await last().write(event("1.e.12", 5) + event("1.f.1", 6));
