@@ -63,7 +63,8 @@ fn same_events(bytes: &[u8], cut: usize) -> Vec<Parsed> {
         .into_iter()
         .filter_map(|block| {
             let event = if block.event.is_empty() { "message".to_owned() } else { block.event };
-            Some(Parsed { event, data: block.data?, last_event_id: block.last_event_id })
+            let retry = block.retry.map(|retry| retry.min(i32::MAX as u64));
+            Some(Parsed { event, data: block.data?, last_event_id: block.last_event_id, retry })
         })
         .collect();
     // A CR at the very end may be half of a line end: the standard's reader, who has all, sees no more either.

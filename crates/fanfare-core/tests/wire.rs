@@ -96,6 +96,8 @@ impl Vector {
             event: event.r#type.clone(),
             data: event.data.clone(),
             last_event_id: event.last_event_id.clone(),
+            // The table says which is in force at the end, not which event brought it.
+            retry: None,
         };
         Outcome {
             events: self.events.iter().map(parsed).collect(),
@@ -137,13 +139,20 @@ fn naive(bytes: &[u8], last_event_id: &str) -> Outcome {
     let stream = whatwg::read(bytes, last_event_id);
     let event = |block: whatwg::Block| {
         let event = if block.event.is_empty() { "message".to_owned() } else { block.event };
-        Some(Parsed { event, data: block.data?, last_event_id: block.last_event_id })
+        let retry = block.retry.map(|retry| retry.min(i32::MAX as u64));
+        Some(Parsed { event, data: block.data?, last_event_id: block.last_event_id, retry })
     };
     Outcome {
         events: stream.blocks.into_iter().filter_map(event).collect(),
         last_event_id: stream.last_event_id,
         retry: stream.retry.map(|retry| retry.min(i32::MAX as u64)),
     }
+}
+
+/// As the golden streams tell it.
+fn told(mut outcome: Outcome) -> Outcome {
+    outcome.events.iter_mut().for_each(|event| event.retry = None);
+    outcome
 }
 
 #[test]
@@ -153,10 +162,10 @@ fn the_parser_reads_the_golden_streams_however_they_are_cut() {
         let before = vector.initial_last_event_id.as_deref().unwrap_or_default();
         for cut in 0..=bytes.len() {
             let (front, back) = bytes.split_at(cut);
-            assert_eq!(feed([front, back], before), expected, "{} cut at {cut}", vector.name);
+            assert_eq!(told(feed([front, back], before)), expected, "{} cut at {cut}", vector.name);
         }
-        assert_eq!(feed(bytes.chunks(1), before), expected, "{} byte by byte", vector.name);
-        assert_eq!(feed(bytes.chunks(3), before), expected, "{} in threes", vector.name);
+        assert_eq!(told(feed(bytes.chunks(1), before)), expected, "{} byte by byte", vector.name);
+        assert_eq!(told(feed(bytes.chunks(3), before)), expected, "{} in threes", vector.name);
     }
 }
 
@@ -164,7 +173,7 @@ fn the_parser_reads_the_golden_streams_however_they_are_cut() {
 fn the_second_parser_reads_the_golden_streams_too() {
     for vector in fixture::<Vec<Vector>>("parse.json") {
         let before = vector.initial_last_event_id.as_deref().unwrap_or_default();
-        assert_eq!(naive(&vector.bytes(), before), vector.expected(), "{}", vector.name);
+        assert_eq!(told(naive(&vector.bytes(), before)), vector.expected(), "{}", vector.name);
     }
 }
 
@@ -285,7 +294,7 @@ fn every_golden_frame_is_read_back_as_it_was_meant() {
         let outcome = naive(row.frame.as_bytes(), "");
         let data = row.data.replace("\r\n", "\n").replace('\r', "\n");
         let last_event_id = row.id.unwrap_or_default();
-        let event = Parsed { event: row.event, data, last_event_id: last_event_id.clone() };
+        let event = Parsed { event: row.event, data, last_event_id: last_event_id.clone(), retry: row.retry };
         assert_eq!(outcome, Outcome { events: vec![event], last_event_id, retry: row.retry }, "{}", row.name);
     }
 }
@@ -339,7 +348,7 @@ proptest! {
         };
         let data = data.replace("\r\n", "\n").replace('\r', "\n");
         let expected = Outcome {
-            events: vec![Parsed { event: event_type, data, last_event_id: id.clone() }],
+            events: vec![Parsed { event: event_type, data, last_event_id: id.clone(), retry }],
             last_event_id: id,
             retry,
         };

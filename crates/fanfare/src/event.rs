@@ -84,6 +84,38 @@ impl SseEvent {
         self
     }
 
+    #[cfg(feature = "client")]
+    pub(crate) fn event_type(&self) -> &str {
+        &self.event
+    }
+
+    /// Its data as JSON text.
+    #[cfg(feature = "client")]
+    pub(crate) fn raw_data(&self) -> Result<&serde_json::value::RawValue, SendError> {
+        let data = self.data.as_ref().map_err(|error| SendError::invalid("/data", error.clone()))?;
+        serde_json::from_str(data).map_err(|error| SendError::invalid("/data", error))
+    }
+
+    #[cfg(feature = "client")]
+    pub(crate) fn own_id(&self) -> Option<&str> {
+        self.id.as_deref()
+    }
+
+    #[cfg(feature = "client")]
+    pub(crate) fn retry_ms(&self) -> Option<u64> {
+        self.retry
+    }
+
+    #[cfg(feature = "client")]
+    pub(crate) fn is_ephemeral(&self) -> bool {
+        self.ephemeral
+    }
+
+    #[cfg(feature = "client")]
+    pub(crate) fn expected_last_id(&self) -> Option<&str> {
+        self.expected_last_id.as_deref()
+    }
+
     /// The topic and what is expected of it, if anything is.
     pub(crate) fn expectation<'a>(
         &self,

@@ -24,9 +24,12 @@
 //!
 //! # Features
 //!
+//! - `client`: a subscriber that reconnects and resumes, and a publisher that tries again, for programs beside a hub.
 //! - `http2`: HTTP/2 with prior knowledge under [`serve`].
 //! - `test-util`: a manager with a clock moved by hand, and assertions on events.
 
+#[cfg(feature = "client")]
+pub mod client;
 mod clock;
 mod config;
 mod connection;
@@ -55,7 +58,7 @@ pub use connection::{Connection, ConnectionOptions, Heartbeat};
 pub use error::{ConfigError, ConnectError, SendError, StorageError};
 pub use event::SseEvent;
 pub use fanfare_core::disk::Condition as DiskCondition;
-pub use fanfare_core::{Parsed as ReceivedEvent, ParserError, SlowPolicy, Stats as EngineStats, limits};
+pub use fanfare_core::{Parsed as ReceivedEvent, ParserError, Resume, SlowPolicy, Stats as EngineStats, limits};
 pub use global::{
     announce_system_update, broadcast, error_notification, initialize_sse, notify_data_change, notify_job_completion,
     notify_metrics_update, notify_new_message, notify_user, notify_user_activity, notify_users, progress_update,

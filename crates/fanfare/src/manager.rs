@@ -16,6 +16,7 @@ use fanfare_core::{
     Shard, Store,
 };
 use serde::Serialize;
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -110,12 +111,12 @@ pub struct Receipt {
     /// Connections it is for, each counted once: all that were registered when it was released.
     pub clients: usize,
     /// How well it is kept: `disk`, `memory`, or `ephemeral`.
-    pub durability: &'static str,
+    pub durability: Cow<'static, str>,
 }
 
 impl From<fanfare_core::Receipt> for Receipt {
     fn from(receipt: fanfare_core::Receipt) -> Self {
-        Self { id: receipt.id, clients: receipt.clients, durability: receipt.durability.as_str() }
+        Self { id: receipt.id, clients: receipt.clients, durability: receipt.durability.as_str().into() }
     }
 }
 
@@ -554,7 +555,7 @@ impl SseManager {
 
 impl SendError {
     /// The same error about one event of a batch.
-    fn at(self, index: usize) -> Self {
+    pub(crate) fn at(self, index: usize) -> Self {
         let prefix = |pointer: std::borrow::Cow<'static, str>| format!("/{index}{pointer}").into();
         match self {
             Self::Conflict { pointer, detail, last_id } => Self::Conflict { pointer: prefix(pointer), detail, last_id },

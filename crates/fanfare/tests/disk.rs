@@ -61,7 +61,7 @@ async fn a_restart_keeps_the_history_and_every_cursor() {
             publish(&manager, 100, Target::user("bob")).await;
         }
         let passing = manager.publish(SseEvent::new("n", 200).ephemeral(), Target::user("ann")).await.unwrap();
-        assert_eq!((passing.id, passing.durability), (None, "ephemeral"));
+        assert_eq!((passing.id, passing.durability.as_ref()), (None, "ephemeral"));
         assert_eq!(manager.stats().durability, "disk");
     }
     let manager = SseManager::new(on_disk(directory.path())).unwrap();

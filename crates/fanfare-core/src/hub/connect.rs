@@ -51,6 +51,11 @@ impl Resume {
             Self::Resumed => "resumed",
         }
     }
+
+    /// The verdict behind a word, `None` for any other.
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::Gap, Self::Live, Self::Reset, Self::Resumed].into_iter().find(|resume| resume.as_str() == text)
+    }
 }
 
 /// Why a connection is not registered.

@@ -15,6 +15,8 @@ pub struct Parsed {
     pub data: String,
     /// The last event id as it stands after this event's block.
     pub last_event_id: String,
+    /// The reconnection time in milliseconds that this event's block carried.
+    pub retry: Option<u64>,
 }
 
 /// The stream kept more unfinished bytes than the parser's cap.
@@ -42,6 +44,7 @@ pub struct Parser {
     id: String,
     committed_id: String,
     retry: Option<u64>,
+    block_retry: Option<u64>,
     at_start: bool,
     skip_lf: bool,
 }
@@ -57,6 +60,7 @@ impl Parser {
             id: String::new(),
             committed_id: String::new(),
             retry: None,
+            block_retry: None,
             at_start: true,
             skip_lf: false,
         }
@@ -131,6 +135,7 @@ impl Parser {
             "id" if !value.contains('\0') => value.clone_into(&mut self.id),
             "retry" if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) => {
                 self.retry = Some(value.parse().unwrap_or(RETRY_CLAMP).min(RETRY_CLAMP));
+                self.block_retry = self.retry;
             }
             _ => {}
         }
@@ -139,12 +144,13 @@ impl Parser {
     fn dispatch(&mut self, events: &mut Vec<Parsed>) {
         self.id.clone_into(&mut self.committed_id);
         let event = core::mem::take(&mut self.event);
+        let retry = self.block_retry.take();
         if self.data.is_empty() {
             return;
         }
         let mut data = core::mem::take(&mut self.data);
         data.pop();
         let event = if event.is_empty() { "message".to_owned() } else { event };
-        events.push(Parsed { event, data, last_event_id: self.committed_id.clone() });
+        events.push(Parsed { event, data, last_event_id: self.committed_id.clone(), retry });
     }
 }
