@@ -7,7 +7,7 @@ use axum::Router;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
-use fanfare::{SseConfig, SseManager};
+use fanfare::{ConfigError, SseConfig, SseManager};
 use http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use std::error::Error;
 use std::io::IsTerminal as _;
@@ -30,15 +30,15 @@ pub(crate) fn run(options: ServeOptions) -> Result<(), Box<dyn Error>> {
     // Dropped at the end, when it waits a moment for the last lines.
     let _log = start_logging(&options);
     let descriptors = fanfare::raise_descriptor_limit();
-    let token = options.token.as_deref().filter(|token| !token.is_empty()).map(Token::new).transpose()?;
+    let token =
+        options.token.as_deref().filter(|token| !token.is_empty()).map(Token::new).transpose().map_err(Setting)?;
     let local = options.listen.ip().is_loopback();
     if !local && token.is_none() && !options.dangerously_allow_anyone {
-        return Err(format!(
+        return Err(Box::new(Setting(format!(
             "{} is reachable from outside, and without a token anyone could publish to everyone: set FANFARE_TOKEN, \
              listen on 127.0.0.1, or pass --dangerously-allow-anyone",
             options.listen
-        )
-        .into());
+        ))));
     }
     let cors = cors(&options.cors_origins)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
@@ -112,6 +112,16 @@ fn config(options: &ServeOptions, descriptors: Option<u64>) -> SseConfig {
     }
 }
 
+/// A setting that does not make sense.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Setting(String);
+
+/// True if nothing but another setting can help: a service manager need not start it again.
+pub(crate) fn is_about_settings(error: &(dyn Error + 'static)) -> bool {
+    error.is::<Setting>() || matches!(error.downcast_ref(), Some(ConfigError::Invalid { .. }))
+}
+
 #[derive(Debug)]
 struct Bind {
     address: std::net::SocketAddr,
@@ -154,10 +164,10 @@ fn cors(origins: &[String]) -> Result<Option<CorsLayer>, Box<dyn Error>> {
         let bad = || {
             format!("--cors-origin {origin:?} is not an origin: write scheme://host or scheme://host:port, or * alone")
         };
-        let (scheme, host) = origin.split_once("://").ok_or_else(bad)?;
+        let (scheme, host) = origin.split_once("://").ok_or_else(|| Setting(bad()))?;
         let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || ".-:[]".contains(c);
         if !matches!(scheme, "http" | "https") || host.is_empty() || !host.chars().all(plain) {
-            return Err(bad().into());
+            return Err(Box::new(Setting(bad())));
         }
         exact.push(origin.parse()?);
     }

@@ -188,7 +188,7 @@ fn refused(mut command: std::process::Command) -> (i32, String) {
 fn beyond_loopback_it_wants_a_token_or_a_dangerous_flag() {
     for listen in ["0.0.0.0:0", "[::]:0"] {
         let (code, said) = refused(binary(&["--listen", listen]));
-        assert_eq!(code, 1, "{said}");
+        assert_eq!(code, 2, "{said}");
         assert!(said.contains("FANFARE_TOKEN") && said.contains("--dangerously-allow-anyone"), "{said}");
     }
     let server = Server::spawn(binary(&["--listen", "0.0.0.0:0", "--dangerously-allow-anyone"]));
@@ -228,7 +228,7 @@ fn bad_settings_are_refused_with_their_name() {
     for (mut arguments, wanted) in settings {
         arguments.extend(["--listen", "127.0.0.1:0"]);
         let (code, said) = refused(binary(&arguments));
-        assert_eq!(code, 1, "{said}");
+        assert_eq!(code, 2, "{said}");
         assert!(said.contains(wanted), "{wanted} in {said}");
     }
 }

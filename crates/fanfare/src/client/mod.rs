@@ -38,6 +38,7 @@ mod subscriber;
 mod update;
 
 pub use error::{ClosingReason, Fault, Problem, RequestError, SubscribeError};
+pub use publish::parse_event;
 pub use reads::{ClientInfo, ClientsPage};
 pub use request::Client;
 pub use subscriber::{Reconnect, Subscriber};

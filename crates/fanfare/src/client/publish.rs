@@ -81,6 +81,25 @@ impl From<Answer> for Receipt {
     }
 }
 
+/// Reads an event as `POST /api/sse/publish` takes it, one object or one line of NDJSON, and its target if it names one. What
+/// is read is as it would be read there: a key that is not known is refused, and so is what is not allowed.
+///
+/// ```
+/// use fanfare::client::parse_event;
+/// let (_event, target) = parse_event(r#"{"event":"news","data":{"title":"Hi"},"to":{"topic":"sport"}}"#)?;
+/// assert_eq!(target, Some(fanfare::Target::topic("sport")));
+/// # Ok::<(), fanfare::client::RequestError>(())
+/// ```
+///
+/// # Errors
+///
+/// [`RequestError::Invalid`] and [`RequestError::Event`] name what is wrong, and where.
+pub fn parse_event(json: &str) -> Result<(SseEvent, Option<Target>), RequestError> {
+    let (event, target) = crate::http::read_text(json).map_err(|detail| RequestError::invalid("event", detail))?;
+    published(&event, target.as_ref().unwrap_or(&Target::All))?;
+    Ok((event, target))
+}
+
 impl Client {
     /// Publishes an event, and waits until it is kept as well as the hub promises. What fails in a way that may pass is
     /// tried again until the deadline, under an idempotency key of its own: the event is published once.

@@ -26,6 +26,8 @@ use http::request::Parts;
 use http::{HeaderValue, header};
 use problem::Problem;
 use publish::Format;
+#[cfg(feature = "client")]
+pub(crate) use publish::read_text;
 use serde::Serialize;
 use std::future::poll_fn;
 use std::pin::Pin;

@@ -84,7 +84,7 @@ fn fingerprint(parts: &Parts, body: &Bytes) -> u128 {
 fn read_json(body: &[u8]) -> Result<(Vec<(SseEvent, Target)>, bool), Problem> {
     let value = parse(body)?;
     if !value.get().starts_with('[') {
-        return Ok((vec![read_event(value, "").map_err(Problem::of_faults)?], false));
+        return Ok((vec![read_whole(value, "").map_err(Problem::of_faults)?], false));
     }
     let values: Vec<&RawValue> =
         serde_json::from_str(value.get()).map_err(|error| Problem::bad_request(error.to_string()))?;
@@ -115,7 +115,7 @@ fn read_all(values: &[&RawValue]) -> Result<Vec<(SseEvent, Target)>, Problem> {
     let mut faults = Vec::new();
     let mut events = Vec::with_capacity(values.len());
     for (index, value) in values.iter().enumerate() {
-        match read_event(value, &format!("/{index}")) {
+        match read_whole(value, &format!("/{index}")) {
             Ok(event) => events.push(event),
             Err(more) => faults.extend(more),
         }
@@ -130,7 +130,22 @@ fn read_all(values: &[&RawValue]) -> Result<Vec<(SseEvent, Target)>, Problem> {
 const FAULTS_MAX: usize = 20;
 const EVENT_KEYS: &[&str] = &["event", "data", "id", "retry", "ephemeral", "to", "expectLastId"];
 
-fn read_event(value: &RawValue, at: &str) -> Result<(SseEvent, Target), Vec<Fault>> {
+fn read_whole(value: &RawValue, at: &str) -> Result<(SseEvent, Target), Vec<Fault>> {
+    read_event(value, at).map(|(event, target)| (event, target.unwrap_or(Target::All)))
+}
+
+/// One event as text, and whom it is for if it says so.
+#[cfg(feature = "client")]
+pub(crate) fn read_text(text: &str) -> Result<(SseEvent, Option<Target>), String> {
+    let value: &RawValue = serde_json::from_str(text).map_err(|error| format!("is not valid JSON: {error}"))?;
+    read_event(value, "").map_err(|faults| {
+        let told: Vec<_> = faults.iter().map(|fault| format!("{} {}", fault.pointer, fault.detail)).collect();
+        told.join("; ")
+    })
+}
+
+/// Without a target if it names none.
+fn read_event(value: &RawValue, at: &str) -> Result<(SseEvent, Option<Target>), Vec<Fault>> {
     let mut object = Object::open(value, at).map_err(|fault| vec![fault])?;
     let event_type = object.required_string("event");
     let data = object.required("data");
@@ -140,10 +155,7 @@ fn read_event(value: &RawValue, at: &str) -> Result<(SseEvent, Target), Vec<Faul
     let to = object.take("to");
     let expected = object.string("expectLastId");
     object.refuse_unknown(EVENT_KEYS);
-    let target = match to {
-        None => Ok(Target::All),
-        Some(to) => read_target(to, &object.pointer("to")),
-    };
+    let target = to.map(|to| read_target(to, &object.pointer("to"))).transpose();
     let mut faults = object.faults;
     let target = target.map_err(|more| faults.extend(more));
     if let (Some(event_type), Some(data), Ok(target), true) = (event_type, data, target, faults.is_empty()) {

@@ -1,0 +1,105 @@
+//! `fanfare stats`: a server's numbers, once or again and again.
+
+use super::{Failure, ask, json_line, print};
+use crate::cli::StatsOptions;
+use crate::terminal::{DIM, STRONG, age, is_for_people, now_ms, plain, styled};
+use serde_json::{Map, Value};
+use std::fmt::Write as _;
+use std::time::Duration;
+
+/// What people look for first; the rest follows as it comes.
+const FIRST: [&str; 6] = [
+    "totalClients",
+    "clientsByUser",
+    "averageConnectionDuration",
+    "totalEventsSent",
+    "totalEventsPublished",
+    "lastEventTime",
+];
+/// Users that are shown: those with the most connections.
+const USERS: usize = 10;
+/// Clears a terminal from its top.
+const CLEAR: &str = "\x1b[H\x1b[2J";
+
+type Stats = Map<String, Value>;
+
+pub(crate) async fn stats(options: StatsOptions) -> Result<(), Failure> {
+    let client = ask(&options.answered)?;
+    let people = is_for_people(options.answered.json);
+    let mut before: Option<(Stats, Duration)> = None;
+    loop {
+        let stats = client.stats(options.user.as_deref()).await?;
+        let text = if people { for_people(&stats, before.as_ref()) } else { json_line(&stats) };
+        let Some(every) = options.watch else { return print(&text) };
+        print(&if people { format!("{CLEAR}{text}") } else { text })?;
+        before = Some((stats, every));
+        tokio::time::sleep(every).await;
+    }
+}
+
+fn for_people(stats: &Stats, before: Option<&(Stats, Duration)>) -> String {
+    let rest = stats.keys().map(String::as_str).filter(|key| !FIRST.contains(key));
+    let mut rows = Vec::new();
+    for key in FIRST.into_iter().chain(rest) {
+        match stats.get(key) {
+            Some(Value::Object(parts)) => {
+                let mut parts: Vec<_> = parts.iter().filter(|(_, value)| value.as_u64() != Some(0)).collect();
+                // Users are many; of everything else there are a few, in the order of their names.
+                let more = if key == "clientsByUser" {
+                    parts.sort_by_key(|(_, value)| std::cmp::Reverse(value.as_u64()));
+                    parts.len().saturating_sub(USERS)
+                } else {
+                    0
+                };
+                parts.truncate(parts.len() - more);
+                if parts.is_empty() {
+                    continue;
+                }
+                rows.extend(
+                    parts.iter().map(|(part, value)| (format!("  {}", plain(part)), shown(part, value), String::new())),
+                );
+                let heading = rows.len() - parts.len();
+                rows.insert(heading, (key.to_owned(), String::new(), String::new()));
+                if more > 0 {
+                    rows.push((format!("  and {more} more"), String::new(), String::new()));
+                }
+            }
+            Some(value) => {
+                let rate = before.and_then(|(before, every)| rate(before.get(key)?.as_u64()?, value.as_u64()?, *every));
+                let rate = rate.filter(|_| key.starts_with("total") && key != "totalClients");
+                rows.push((key.to_owned(), shown(key, value), rate.unwrap_or_default()));
+            }
+            None => {}
+        }
+    }
+    let width = rows.iter().map(|(key, ..)| key.chars().count()).max().unwrap_or(0);
+    let mut out = String::new();
+    for (key, value, rate) in rows {
+        let mut line = key;
+        if !value.is_empty() {
+            line = format!("{line:<width$}  {}", styled(STRONG, &value));
+        }
+        if !rate.is_empty() {
+            _ = write!(line, "  {}", styled(DIM, &rate));
+        }
+        _ = writeln!(out, "{line}");
+    }
+    out
+}
+
+fn rate(before: u64, now: u64, every: Duration) -> Option<String> {
+    let rate = now.checked_sub(before)? as f64 / every.as_secs_f64();
+    Some(format!("{rate:.0}/s"))
+}
+
+fn shown(key: &str, value: &Value) -> String {
+    match (key, value.as_u64()) {
+        ("averageConnectionDuration" | "pingInterval" | "clientTimeout", Some(ms)) => age(ms),
+        ("lastEventTime", Some(at)) => format!("{} ago", age(now_ms().saturating_sub(at))),
+        ("lastEventTime", None) => "never".to_owned(),
+        _ => match value {
+            Value::String(text) => plain(text).into_owned(),
+            other => other.to_string(),
+        },
+    }
+}
