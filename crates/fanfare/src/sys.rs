@@ -94,7 +94,7 @@ mod linux {
 }
 
 /// Makes a file at least so long.
-fn lengthen(file: &std::fs::File, len: u64) -> std::io::Result<()> {
+pub(crate) fn lengthen(file: &std::fs::File, len: u64) -> std::io::Result<()> {
     if file.metadata()?.len() < len { file.set_len(len) } else { Ok(()) }
 }
 

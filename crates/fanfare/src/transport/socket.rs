@@ -79,6 +79,7 @@ impl Socket {
     }
 
     #[cfg(not(target_os = "linux"))]
+    #[expect(clippy::unused_self, reason = "Linux asks the socket")]
     pub(super) fn unacknowledged_ms(&mut self) -> Option<u64> {
         None
     }
