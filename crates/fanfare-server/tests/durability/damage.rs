@@ -8,6 +8,7 @@ use crate::places::{Dir, written};
 use crate::record::{Listener, assert_sound, event, publish_ok, read_history};
 use crate::support::{Server, fanfare};
 use crate::wire::Client;
+use std::io::{Seek as _, SeekFrom, Write as _};
 use std::path::Path;
 
 /// Starts on a damaged log, unless `FANFARE_FLIPS` says how many.
@@ -105,8 +106,9 @@ fn flip_one(path: &Path, chance: &mut Chance) -> usize {
     let offset = chance.below(written.max(1));
     bytes[offset] ^= 1 << chance.below(8);
     // In place: a server may have it open.
-    let file = std::fs::OpenOptions::new().write(true).open(path).expect("a file");
-    std::os::unix::fs::FileExt::write_all_at(&file, &bytes[offset..=offset], offset as u64).expect("it is written");
+    let mut file = std::fs::OpenOptions::new().write(true).open(path).expect("a file");
+    file.seek(SeekFrom::Start(offset as u64)).expect("the place is there");
+    file.write_all(&bytes[offset..=offset]).expect("it is written");
     offset
 }
 
