@@ -39,9 +39,29 @@ impl Socket {
             };
             match result {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                #[cfg(windows)]
+                Ok(written) => return Ok(self.write_rest(slices, written)),
                 other => return other,
             }
         }
+    }
+
+    /// After a short write room is told of by itself, except on Windows: there mio asks for it only when a write has found
+    /// none. Goes on until that, and returns how much was written in all.
+    #[cfg(windows)]
+    fn write_rest(&mut self, slices: &[IoSlice<'_>], mut written: usize) -> usize {
+        let mut end = 0;
+        for slice in slices {
+            end += slice.len();
+            while written < end {
+                match self.stream.write(&slice[slice.len() - (end - written)..]) {
+                    // An error comes again at the next write.
+                    Ok(0) | Err(_) => return written,
+                    Ok(more) => written += more,
+                }
+            }
+        }
+        written
     }
 
     pub(super) fn read_and_discard(&mut self) -> io::Result<Input> {
