@@ -83,7 +83,8 @@ function helper(name) {
     const { event, data } = richest(type);
     return `Sends ${code(event)}:\n\n\`\`\`json\n${JSON.stringify({ ...data, timestamp: 1767225600000 })}\n\`\`\``;
   });
-  return [`### ${name}`, `${code(`${name}(${parameters.join(", ")})`)}, in Rust ${code(snake(name))}, over HTTP ${code(`POST /api/sse/notify/${cases[0].path}`)}. ${to}`, ...examples].join("\n\n");
+  const names = [`${code(`${name}(${parameters.join(", ")})`)}, in Rust ${code(snake(name))},`, `over HTTP ${code(`POST /api/sse/notify/${cases[0].path}`)}. ${to}`];
+  return [`### ${name}`, names.join("\n"), ...examples].join("\n\n");
 }
 const helpers = () => Object.keys(fixtures.parameters).map(helper).join("\n\n");
 
