@@ -160,14 +160,29 @@ const CONSTANTS = [
   ["crates/fanfare/src/serve.rs", "REQUESTS_MAX", count, "requests for streams inside the application at once", "the next wait for their turn"],
 ];
 
+/** The same of the TypeScript client and SDK; the option that changes it comes last. */
+const TYPESCRIPT = [
+  ["packages/fanfare/src/client/stream.ts", "MAX_EVENT_SIZE", count, "UTF-16 units of one event", "the connection ends for good, `too-large`", "maxEventSize"],
+  ["packages/fanfare/src/client/client.ts", "CONNECT_TIMEOUT", time, "until the answer begins", "`timeout`, and the next attempt", "connectTimeout"],
+  ["packages/fanfare/src/client/backoff.ts", "INTERVAL", time, "what delays grow from, where the server has not said", "", "reconnectInterval"],
+  ["packages/fanfare/src/client/backoff.ts", "DELAY_MAX", time, "a delay before the next attempt", "no longer, unless the server asks for more"],
+  ["packages/fanfare/src/client/backoff.ts", "STABLE_AFTER", time, "open, and the count of failures begins anew", ""],
+  ["packages/fanfare/src/server/manager.ts", "MAX_QUEUE", count, "events that wait in the SDK", "`QueueFullError`", "maxQueue"],
+  ["packages/fanfare/src/server/hub.ts", "TIMEOUT", time, "one request of the SDK", "the next attempt", "timeout"],
+  ["packages/fanfare/src/server/hub.ts", "DEADLINE", time, "all attempts of a send together", "`UnavailableError`", "deadline"],
+];
+
 /** `10_000`, `64 << 20`, `256 * 1024`, `Duration::from_secs(30)`. */
 function value(path, name) {
-  const [[text]] = matches(path, new RegExp(`const ${name}: [\\w:]+ = (?:Duration::from_secs\\()?([\\d_ *<]+)\\)?;`, "g"));
+  const [[text]] = matches(path, new RegExp(`const ${name}(?:: [\\w:]+)? = (?:Duration::from_secs\\()?([\\d_ *<]+)\\)?;`, "g"));
   return text.replaceAll("_", "").split(/ (?=<<|\*)/).reduce((total, part) => {
     const [, operator, number] = /^(<<|\*)? ?(\d+)$/.exec(part);
     return operator === "<<" ? total * 2 ** Number(number) : operator === "*" ? total * Number(number) : Number(number);
   }, 0);
 }
+
+const typescript = () =>
+  table(["default", "of", "beyond it", "option"], TYPESCRIPT.map(([path, name, write, of, beyond, option]) => [write(value(path, name)), of, beyond, option ? code(option) : ""]));
 
 const constants = () => table(["", "of", "beyond it"], CONSTANTS.map(([path, name, write, of, beyond]) => [write(value(path, name)), of, beyond]));
 
@@ -211,7 +226,7 @@ function problems() {
 
 // ---- pages
 
-const PARTS = { endpoints, helpers, limits, constants, problems };
+const PARTS = { endpoints, helpers, limits, constants, typescript, problems };
 const PAGES = ["http", "events", "limits", "errors"].map((name) => `docs/reference/${name}.md`);
 const used = new Set();
 
