@@ -28,6 +28,7 @@
 //! - `http2`: HTTP/2 with prior knowledge under [`serve`].
 //! - `test-util`: a manager with a clock moved by hand, and assertions on events.
 
+mod book;
 #[cfg(feature = "client")]
 pub mod client;
 mod clock;
