@@ -8,3 +8,9 @@ struct GettingStarted;
 
 #[doc = include_str!("../../../docs/guides/embedding.md")]
 struct Embedding;
+
+#[doc = include_str!("../../../docs/guides/rust-client.md")]
+struct RustClient;
+
+#[doc = include_str!("../../../docs/security.md")]
+struct Security;
