@@ -19,7 +19,6 @@ use http_body::{Frame, SizeHint};
 use mio::Registry;
 use serde::Serialize;
 use std::collections::{BTreeMap, VecDeque};
-use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, ready};
@@ -138,6 +137,8 @@ pub(crate) struct Unattached {
     token: Token,
     connected: Bytes,
     registry: Arc<Registry>,
+    #[cfg(feature = "test-util")]
+    ungated: Option<crate::test_util::Ungated>,
 }
 
 impl Unattached {
@@ -145,19 +146,21 @@ impl Unattached {
     pub(crate) fn attach_socket(mut self, stream: std::net::TcpStream, body: Body, mut head: Vec<u8>) {
         head.extend_from_slice(&self.connected);
         let socket = crate::transport::Socket::new(stream, Arc::clone(&self.registry), body);
-        self.hub.attach(self.token, Transport::Socket(socket), head.into());
-        self.forget();
+        self.attach(Transport::Socket(socket), head.into());
     }
 
     fn attach_pipe(mut self) -> PipeReader {
         let (writer, reader) = pipe(self.hub.clone(), self.token);
-        self.hub.attach(self.token, Transport::Pipe(writer), self.connected.clone());
-        self.forget();
+        let connected = self.connected.clone();
+        self.attach(Transport::Pipe(writer), connected);
         reader
     }
 
-    /// The connection has an owner now: dropping this is not its end.
-    fn forget(&mut self) {
+    fn attach(&mut self, transport: Transport, greeting: Bytes) {
+        #[cfg(feature = "test-util")]
+        let Some(transport) = self.ungated.take().and_then(|ungated| ungated.put_before(transport)) else { return };
+        self.hub.attach(self.token, transport, greeting);
+        // The connection has an owner now: dropping this is not its end.
         self.token = Token(u64::MAX);
     }
 }
@@ -203,6 +206,8 @@ pub struct Connection {
     parser: Parser,
     parsed: Vec<Parsed>,
     ready: VecDeque<Parsed>,
+    #[cfg(feature = "test-util")]
+    pub(crate) probe: crate::test_util::Probe,
 }
 
 /// Most bytes of one event that the in-process stream keeps: what the largest data becomes on the wire, and more.
@@ -227,6 +232,8 @@ impl Connection {
             token,
             connected: registration.connected_frame(&data),
             registry: Arc::clone(&thread.registry),
+            #[cfg(feature = "test-util")]
+            ungated: Some(crate::test_util::Gate::make(&inner.kit, &inner.hub, registration.client_id, token)),
         };
         // 1 to 255, unlike any other body of unknown length, which says 0.
         let marker = 1 + u64::from(registration.retry_ms) % 255;
@@ -234,10 +241,22 @@ impl Connection {
             client_id,
             resume: registration.resume.as_str(),
             marker,
-            body: ConnectionBody { slot: Arc::new(Mutex::new(Some(unattached))), reader: None, marker },
+            body: ConnectionBody {
+                slot: Arc::new(Mutex::new(Some(unattached))),
+                reader: None,
+                marker,
+                #[cfg(feature = "test-util")]
+                breaks: false,
+            },
             parser: Parser::new(STREAM_EVENT_MAX),
             parsed: Vec::new(),
             ready: VecDeque::new(),
+            #[cfg(feature = "test-util")]
+            probe: crate::test_util::Probe {
+                hub: inner.hub.clone(),
+                clock: inner.clock.clone(),
+                client_id: registration.client_id,
+            },
         }
     }
 
@@ -296,7 +315,16 @@ struct ConnectionBody {
     slot: Slot,
     reader: Option<PipeReader>,
     marker: u64,
+    /// A break has been noticed, and is told when the body is polled again.
+    #[cfg(feature = "test-util")]
+    breaks: bool,
 }
+
+/// What the body of a stream can fail with: nothing, unless a test breaks it.
+#[cfg(not(feature = "test-util"))]
+type BodyError = std::convert::Infallible;
+#[cfg(feature = "test-util")]
+type BodyError = std::io::Error;
 
 impl ConnectionBody {
     fn poll_bytes(&mut self, context: &mut Context<'_>) -> Poll<Option<Bytes>> {
@@ -311,15 +339,32 @@ impl ConnectionBody {
     }
 }
 
+#[cfg(feature = "test-util")]
+impl ConnectionBody {
+    /// Fails the second time: whoever serves it writes what came before in between.
+    fn poll_break(&mut self, context: &Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        if std::mem::replace(&mut self.breaks, true) {
+            return Poll::Ready(Some(Err(std::io::ErrorKind::ConnectionReset.into())));
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    }
+}
+
 impl http_body::Body for ConnectionBody {
     type Data = Bytes;
-    type Error = Infallible;
+    type Error = BodyError;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        self.poll_bytes(context).map(|bytes| bytes.map(|bytes| Ok(Frame::data(bytes))))
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let bytes = ready!(self.poll_bytes(context));
+        #[cfg(feature = "test-util")]
+        if bytes.is_none() && self.reader.as_ref().is_some_and(PipeReader::is_broken) {
+            return self.poll_break(context);
+        }
+        Poll::Ready(bytes.map(|bytes| Ok(Frame::data(bytes))))
     }
 
     fn size_hint(&self) -> SizeHint {

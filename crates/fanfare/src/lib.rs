@@ -26,7 +26,7 @@
 //!
 //! - `client`: a subscriber that reconnects and resumes, and a publisher that tries again, for programs beside a hub.
 //! - `http2`: HTTP/2 with prior knowledge under [`serve`].
-//! - `test-util`: a manager with a clock moved by hand, and assertions on events.
+//! - `test-util`: for tests of applications: a clock moved by hand, assertions on events, faults. See `test_util`.
 
 mod book;
 #[cfg(feature = "client")]
@@ -48,7 +48,7 @@ mod storage;
 mod sys;
 mod target;
 #[cfg(feature = "test-util")]
-mod test_util;
+pub mod test_util;
 mod transport;
 
 pub use crate::http::{
@@ -76,6 +76,11 @@ pub use test_util::ManualClock;
 #[cfg(doctest)]
 #[doc = include_str!("../../../README.md")]
 struct Readme;
+
+/// The snippets of the guide to testing run.
+#[cfg(all(doctest, feature = "test-util"))]
+#[doc = include_str!("../../../docs/guides/testing-rust.md")]
+struct TestingRust;
 
 /// Raises the soft limit on open descriptors to the hard one, and returns it where the system says: each connection
 /// takes one. For binaries, at their start; a library has no business changing it.

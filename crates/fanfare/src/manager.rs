@@ -56,6 +56,8 @@ pub(crate) struct Inner {
     /// It drains, was destroyed, or has lost a shard's thread.
     draining: Arc<AtomicBool>,
     stop: Arc<AtomicBool>,
+    #[cfg(feature = "test-util")]
+    pub(crate) kit: Arc<crate::test_util::Kit>,
     /// Ends last: what was submitted is still written.
     _disk: Option<DiskThreads>,
 }
@@ -222,7 +224,18 @@ impl SseManager {
         let threads = driver::start(&hub, shards, &clock, &stop, &draining, config.enable_logging)?;
         let disk = disk.map(|(writer, lock)| DiskThreads::start(&hub, writer, &clock, lock)).transpose()?;
         let destroyed = AtomicBool::new(false);
-        let inner = Inner { hub, config, clock, threads, destroyed, draining, stop, _disk: disk };
+        let inner = Inner {
+            hub,
+            config,
+            clock,
+            threads,
+            destroyed,
+            draining,
+            stop,
+            #[cfg(feature = "test-util")]
+            kit: Arc::default(),
+            _disk: disk,
+        };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -249,6 +262,8 @@ impl SseManager {
     /// [`ConnectError`] when there is no room, when the manager is closing, or when a name is not allowed.
     pub fn create_connection(&self, options: ConnectionOptions) -> Result<Connection, ConnectError> {
         let (identity, start, engine_options) = options.check()?;
+        #[cfg(feature = "test-util")]
+        let start = self.inner.kit.start(start);
         let now = self.now();
         let registration =
             self.inner.hub.register(&identity, start, engine_options, now).map_err(|error| match error {
@@ -403,6 +418,11 @@ impl SseManager {
         if self.inner.destroyed.load(Ordering::Acquire) {
             return Err(SendError::Closed);
         }
+        #[cfg(feature = "test-util")]
+        let note = {
+            self.inner.kit.refusal()?;
+            self.inner.kit.note(&events, key.is_some())
+        };
         let logging = self.inner.config.enable_logging;
         self.inner.hub.publish(
             drafts,
@@ -422,6 +442,10 @@ impl SseManager {
                 if let Err(error @ (SendError::Busy | SendError::Full | SendError::ReadOnly)) = &result {
                     // Those who send without waiting hear of it nowhere else.
                     tracing::warn!(target: "fanfare", %error, "event not kept");
+                }
+                #[cfg(feature = "test-util")]
+                if let Ok(receipts) = &result {
+                    note.answered(receipts);
                 }
                 if logging {
                     for receipt in result.iter().flatten() {

@@ -110,6 +110,8 @@ pub(super) async fn events(State(state): State<RouterState>, request: Request) -
     let (identity, start, _) = options.check().map_err(Problem::from)?;
     let from_now = options.last_event_id.as_deref() == Some("latest");
     let manager = state.manager.clone();
+    #[cfg(feature = "test-util")]
+    let start = manager.inner.kit.start(start);
     let read = move || manager.inner.hub.history(&identity, start, from_now, limit, PAGE_BYTES, manager.now());
     let history = if state.manager.is_on_disk() { off_thread(read).await? } else { read() };
     let mut parser = Parser::new(usize::MAX);

@@ -13,6 +13,9 @@ use std::io::{self, IoSlice};
 pub(crate) enum Transport {
     Pipe(PipeWriter),
     Socket(Socket),
+    /// Either, behind a gate that tests stall and cut.
+    #[cfg(feature = "test-util")]
+    Gated(Box<crate::test_util::Gated>),
 }
 
 impl Sink for Transport {
@@ -20,6 +23,8 @@ impl Sink for Transport {
         match self {
             Self::Pipe(_) => Ok(()),
             Self::Socket(socket) => socket.attach(token),
+            #[cfg(feature = "test-util")]
+            Self::Gated(gated) => gated.attach(token),
         }
     }
 
@@ -27,6 +32,8 @@ impl Sink for Transport {
         match self {
             Self::Pipe(pipe) => pipe.write_vectored(slices),
             Self::Socket(socket) => socket.write_vectored(slices),
+            #[cfg(feature = "test-util")]
+            Self::Gated(gated) => gated.write_vectored(slices),
         }
     }
 
@@ -34,6 +41,8 @@ impl Sink for Transport {
         match self {
             Self::Pipe(_) => Ok(Input::Open),
             Self::Socket(socket) => socket.read_and_discard(),
+            #[cfg(feature = "test-util")]
+            Self::Gated(gated) => gated.read_and_discard(),
         }
     }
 
@@ -41,6 +50,8 @@ impl Sink for Transport {
         match self {
             Self::Pipe(pipe) => pipe.finish(),
             Self::Socket(socket) => socket.finish(),
+            #[cfg(feature = "test-util")]
+            Self::Gated(gated) => gated.finish(),
         }
     }
 
@@ -49,6 +60,8 @@ impl Sink for Transport {
             // Whoever drains the pipe owns the transport, and finds out that its peer is dead.
             Self::Pipe(_) => None,
             Self::Socket(socket) => socket.unacknowledged_ms(),
+            #[cfg(feature = "test-util")]
+            Self::Gated(gated) => gated.unacknowledged_ms(),
         }
     }
 }

@@ -14,6 +14,7 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 
 #[derive(Debug, Default)]
+#[cfg_attr(feature = "test-util", expect(clippy::struct_excessive_bools, reason = "independent facts"))]
 struct State {
     buffer: Vec<u8>,
     reader: Option<Waker>,
@@ -21,6 +22,9 @@ struct State {
     writer_waits: bool,
     finished: bool,
     reader_gone: bool,
+    /// A test broke the connection: the end is not to look like one.
+    #[cfg(feature = "test-util")]
+    broken: bool,
 }
 
 type Shared = Arc<Mutex<State>>;
@@ -74,6 +78,11 @@ impl PipeWriter {
         Ending::Done
     }
 
+    #[cfg(feature = "test-util")]
+    pub(crate) fn break_off(&self) {
+        lock(&self.shared).broken = true;
+    }
+
     fn end(&self) {
         let mut state = lock(&self.shared);
         state.finished = true;
@@ -109,6 +118,13 @@ impl PipeReader {
             self.hub.writable(self.token);
         }
         Poll::Ready(Some(bytes))
+    }
+}
+
+#[cfg(feature = "test-util")]
+impl PipeReader {
+    pub(crate) fn is_broken(&self) -> bool {
+        lock(&self.shared).broken
     }
 }
 
