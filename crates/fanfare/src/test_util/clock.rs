@@ -1,5 +1,6 @@
 //! The clock that is moved by hand.
 
+use super::barrier::settle;
 use crate::clock::Clock;
 use crate::config::SseConfig;
 use crate::error::ConfigError;
@@ -26,10 +27,10 @@ pub struct ManualClock {
 }
 
 impl ManualClock {
-    /// Moves the clock forward, and has every due timer run. Does not wait for what they do: expect it.
+    /// Moves the clock forward, and waits until every due timer of a connection has run. The history on disk looks at the
+    /// clock in its own time, every second.
     ///
-    /// A timer that came due many times meanwhile runs once: three heartbeats take three steps. Timers of a connection
-    /// run once its shard knows of it, which is certain when its `connected` has been read.
+    /// A timer that came due many times meanwhile runs once: three heartbeats take three steps.
     ///
     /// ```
     /// use fanfare::{ConnectionOptions, SseConfig, SseManager};
@@ -51,10 +52,7 @@ impl ManualClock {
     /// ```
     pub fn advance(&self, by: Duration) {
         self.now.fetch_add(crate::config::millis(by), Ordering::AcqRel);
-        for thread in &self.manager.inner.threads {
-            // A thread that cannot be woken has ended.
-            _ = thread.waker.wake();
-        }
+        settle(&self.manager.inner.hub);
     }
 }
 

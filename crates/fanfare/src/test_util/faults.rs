@@ -1,5 +1,6 @@
 //! Faults that an application must survive, made on purpose.
 
+use super::barrier::settle;
 use super::gate::Gate;
 use super::kit::publish_own;
 use super::patience;
@@ -61,7 +62,7 @@ impl Faults {
         gate
     }
 
-    /// The client takes no byte more, until [`Faults::resume`]. What was written before may still reach it.
+    /// The client takes no byte more, until [`Faults::resume`]. What was published before still reaches it.
     ///
     /// It is not slow yet by that: up to 4 MiB of newer events wait for it, and it then gets all of them. See
     /// [`Faults::fall_behind`]. One that stalls for [`stall_timeout`](crate::SseConfig::stall_timeout) is ended.
@@ -71,7 +72,9 @@ impl Faults {
     /// If there is no such connection.
     #[track_caller]
     pub fn stall(&self, client_id: &str) {
-        self.gate(client_id).stall();
+        let gate = self.gate(client_id);
+        settle(&self.manager.inner.hub);
+        gate.stall();
     }
 
     /// The client reads again.
@@ -82,6 +85,8 @@ impl Faults {
     #[track_caller]
     pub fn resume(&self, client_id: &str) {
         self.gate(client_id).resume();
+        // What its slow policy decides is decided before the test goes on.
+        settle(&self.manager.inner.hub);
     }
 
     /// Stalls a client, and lets so much pass that it falls behind: what comes now is for its
@@ -101,6 +106,7 @@ impl Faults {
         let name = client_id.to_owned();
         let faults = self.clone();
         async move {
+            settle(&faults.manager.inner.hub);
             gate.stall();
             // First it must be known to be stuck: whoever falls behind with an empty socket is not slow.
             faults.publish_filler(&name, 1);
@@ -124,8 +130,9 @@ impl Faults {
         }
     }
 
-    /// Its connection breaks, as networks do it: no `$closing`, and what was not written yet is not written. Where HTTP
-    /// can tell a broken body from a finished one, it is broken. Statistics count it under `error`.
+    /// Its connection breaks, as networks do it, without `$closing`. What was published before still reaches it, unless it
+    /// is stalled, or speaks HTTP/2, where a break takes with it what is under way. Where HTTP can tell a broken body from
+    /// a finished one, it is broken. Statistics count it under `error`.
     ///
     /// Its place in `max_clients` is free at once. A client that reconnects resumes where it was.
     ///
@@ -134,7 +141,9 @@ impl Faults {
     /// If there is no such connection.
     #[track_caller]
     pub fn cut(&self, client_id: &str) {
-        assert!(self.gate(client_id).cut(), "the connection {client_id:?} has ended already");
+        let gate = self.gate(client_id);
+        settle(&self.manager.inner.hub);
+        assert!(gate.cut(), "the connection {client_id:?} has ended already");
     }
 
     /// Lets so many bytes more through, then [cuts](Faults::cut): with a number smaller than its next event, in the

@@ -40,6 +40,7 @@
 //! their own then.
 
 mod assertions;
+mod barrier;
 mod clock;
 mod faults;
 mod gate;
@@ -48,6 +49,7 @@ mod patience;
 mod recorder;
 
 pub use assertions::Connected;
+pub(crate) use barrier::Barrier;
 pub use clock::ManualClock;
 pub use fanfare_core::Resume;
 pub use faults::Faults;

@@ -16,6 +16,9 @@ pub(crate) enum Transport {
     /// Either, behind a gate that tests stall and cut.
     #[cfg(feature = "test-util")]
     Gated(Box<crate::test_util::Gated>),
+    /// None at all: its fate tells a test how far the shard is.
+    #[cfg(feature = "test-util")]
+    Barrier(crate::test_util::Barrier),
 }
 
 impl Sink for Transport {
@@ -25,6 +28,8 @@ impl Sink for Transport {
             Self::Socket(socket) => socket.attach(token),
             #[cfg(feature = "test-util")]
             Self::Gated(gated) => gated.attach(token),
+            #[cfg(feature = "test-util")]
+            Self::Barrier(barrier) => Err(barrier.refusal()),
         }
     }
 
@@ -34,6 +39,8 @@ impl Sink for Transport {
             Self::Socket(socket) => socket.write_vectored(slices),
             #[cfg(feature = "test-util")]
             Self::Gated(gated) => gated.write_vectored(slices),
+            #[cfg(feature = "test-util")]
+            Self::Barrier(barrier) => Err(barrier.refusal()),
         }
     }
 
@@ -43,6 +50,8 @@ impl Sink for Transport {
             Self::Socket(socket) => socket.read_and_discard(),
             #[cfg(feature = "test-util")]
             Self::Gated(gated) => gated.read_and_discard(),
+            #[cfg(feature = "test-util")]
+            Self::Barrier(barrier) => Err(barrier.refusal()),
         }
     }
 
@@ -52,6 +61,8 @@ impl Sink for Transport {
             Self::Socket(socket) => socket.finish(),
             #[cfg(feature = "test-util")]
             Self::Gated(gated) => gated.finish(),
+            #[cfg(feature = "test-util")]
+            Self::Barrier(_) => Ending::Done,
         }
     }
 
@@ -62,6 +73,8 @@ impl Sink for Transport {
             Self::Socket(socket) => socket.unacknowledged_ms(),
             #[cfg(feature = "test-util")]
             Self::Gated(gated) => gated.unacknowledged_ms(),
+            #[cfg(feature = "test-util")]
+            Self::Barrier(_) => None,
         }
     }
 }
