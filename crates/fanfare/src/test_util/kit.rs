@@ -131,8 +131,8 @@ impl SseManager {
             patience::found(exactly).await.unwrap_or_else(|| {
                 let whose = of_user.map_or_else(String::new, |user_id| format!(" of {user_id:?}"));
                 let found = manager.client_ids(of_user);
-                let got = found.len();
-                patience::fail(caller, format_args!("expected the number of clients{whose} to become {count}, got {got} after ten seconds: {found:?}"))
+                let expected = format!("expected the number of clients{whose} to become {count}");
+                patience::fail(caller, format_args!("{expected}, got {} after ten seconds: {found:?}", found.len()))
             })
         }
     }
