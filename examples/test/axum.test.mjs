@@ -313,10 +313,9 @@ describe("chat", () => {
     await shows(ada, `Ada${"ü".repeat(2_000)}`);
 
     await ada.close();
-    await until("the name is free", async () => {
-      await enter(thief, "Ada");
-      return thief.getByText("Connected.", { exact: true }).isVisible();
-    });
+    await until("the name is free", async () => (await post(`${origin}/join`, { name: "Ada" })).status === 204);
+    await enter(thief, "Ada");
+    await thief.getByText("Connected.", { exact: true }).waitFor();
     assert.equal((await post(`${origin}/rooms/lobby/messages`, { text: "under a lost name" }, cookie)).status, 401);
   });
 
@@ -371,14 +370,15 @@ describe("dashboard", () => {
         await route.continue();
       });
     });
+    const published = async () => (await (await fetch(`${origin}/state`)).json()).metrics.published ?? [];
+    await until("there is something to begin with", async () => (await published()).length >= 2);
     await page.goto(origin);
     await held;
-    const published = async () => (await (await fetch(`${origin}/state`)).json()).metrics.published;
     const first = (await published()).length;
     await until("time passes", async () => (await published()).length >= first + 2);
     assert.ok((await heights(page, "published")).length <= first, "it has heard nothing yet");
     release();
-    await page.getByText("Connected (resumed)", { exact: true }).waitFor();
+    await page.getByText("Live", { exact: true }).waitFor();
     await until("it goes on", async () => (await heights(page, "published")).length >= first + 3);
     const line = await heights(page, "published");
     assert.ok(isStraight(line), `${line}`);
@@ -395,7 +395,7 @@ describe("dashboard", () => {
     await server.stop();
     await page.getByText("Reconnecting…").waitFor();
     await server.start();
-    await page.getByText("Connected (resumed)", { exact: true }).waitFor();
+    await page.getByText("Live", { exact: true }).waitFor();
     const published = (await (await fetch(`${server.origin}/state`)).json()).metrics.published;
     const line = await heights(page, "published");
     assert.ok(line.length <= published.length && isStraight(line), `${line}`);

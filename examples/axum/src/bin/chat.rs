@@ -34,10 +34,18 @@ struct Chat {
 
 #[derive(Default)]
 struct Presence {
-    /// Rises with every change, so that a page knows which of two lists is newer.
+    /// Rises with every change.
     version: u64,
     /// Open streams, by room and person.
     tabs: BTreeMap<(&'static str, String), usize>,
+}
+
+/// Who is in a room.
+#[derive(Serialize)]
+struct People {
+    /// Of two lists, the higher one is the newer.
+    version: u64,
+    people: Vec<String>,
 }
 
 #[tokio::main(flavor = "current_thread")]
@@ -116,7 +124,7 @@ async fn events(State(chat): State<Arc<Chat>>, place: Place, headers: HeaderMap)
 }
 
 /// The list is also an event; this is for who comes, or has missed one.
-async fn people(State(chat): State<Arc<Chat>>, place: Place) -> Json<serde_json::Value> {
+async fn people(State(chat): State<Arc<Chat>>, place: Place) -> Json<People> {
     Json(chat.people(place.room))
 }
 
@@ -148,9 +156,8 @@ async fn message(
 
 /// To the others in the room. Such an event is not kept: who comes later need not know.
 async fn typing(State(chat): State<Arc<Chat>>, Place { person, room }: Place) -> StatusCode {
-    let tabs = lock(&chat.presence).tabs.clone();
-    let here = tabs.keys().filter(|(there, other)| *there == room && *other != person);
-    let others: Vec<&str> = here.map(|(_, other)| other.as_str()).collect();
+    let here = chat.people(room).people;
+    let others: Vec<&str> = here.iter().map(String::as_str).filter(|other| *other != person).collect();
     let about = Some(json!({ "room": room }));
     match fanfare::notify_user_activity(&person, Activity::Typing, Some(&others), about) {
         Ok(_) => StatusCode::NO_CONTENT,
@@ -159,10 +166,10 @@ async fn typing(State(chat): State<Arc<Chat>>, Place { person, room }: Place) ->
 }
 
 impl Chat {
-    fn people(&self, room: &str) -> serde_json::Value {
+    fn people(&self, room: &str) -> People {
         let presence = lock(&self.presence);
-        let people: Vec<&String> = presence.tabs.keys().filter(|(there, _)| *there == room).map(|(_, p)| p).collect();
-        json!({ "version": presence.version, "people": people })
+        let here = presence.tabs.keys().filter(|(there, _)| *there == room);
+        People { version: presence.version, people: here.map(|(_, person)| person.clone()).collect() }
     }
 
     fn tell_people(&self, room: &str) {

@@ -31,9 +31,10 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .with_state(Arc::clone(&board));
     tokio::spawn(async move {
         let mut probe = Probe::default();
-        let mut ticks = tokio::time::interval(INTERVAL);
+        // Some are differences.
+        probe.measure(&board.manager);
         loop {
-            ticks.tick().await;
+            tokio::time::sleep(INTERVAL).await;
             if let Err(error) = board.update(probe.measure(&board.manager)) {
                 return eprintln!("no more metrics: {error}");
             }
@@ -92,9 +93,10 @@ impl Probe {
         // user nice system idle iowait …, in ticks since the start of the machine
         if let Some(ticks) = numbers("/proc/stat", 1..9) {
             let (idle, total) = (ticks[3] + ticks[4], ticks.iter().sum::<f64>());
-            let (idle_before, total_before) = self.cpu.replace((idle, total)).unwrap_or_default();
-            let passed = (total - total_before).max(1.0);
-            measured.push(("cpu", (100.0 * (1.0 - (idle - idle_before) / passed)).clamp(0.0, 100.0)));
+            if let Some((idle_before, total_before)) = self.cpu.replace((idle, total)) {
+                let passed = (total - total_before).max(1.0);
+                measured.push(("cpu", (100.0 * (1.0 - (idle - idle_before) / passed)).clamp(0.0, 100.0)));
+            }
         }
         if let Some(load) = numbers("/proc/loadavg", 0..1) {
             measured.push(("load", load[0]));
