@@ -7,6 +7,7 @@ import { once } from "node:events";
 import { existsSync } from "node:fs";
 import { mkdtemp, open as openFile, readFile, rm } from "node:fs/promises";
 import http from "node:http";
+import net from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
@@ -59,6 +60,7 @@ describe("login", () => {
 
     await notify(root, "ada", HTML);
     await root.getByText("Sent to 2 of ada's connections.").waitFor();
+    await root.getByText("Connections: ada 2, bob 1, root 1.").waitFor();
     for (const page of [ada, tab]) await page.getByText(HTML, { exact: true }).waitFor();
     await notify(root, "bob", "for bob");
     await bob.getByText("for bob").waitFor();
@@ -180,12 +182,17 @@ describe("upload", () => {
     await ready(page);
     const cookie = await cookieOf(page);
 
-    const cut = begin(origin, cookie, "cut", { "content-length": 1_000 });
-    cut.write(Buffer.alloc(700));
-    await item(page, "cut").getByText("70 %").waitFor();
-    cut.destroy();
-    await item(page, "cut").getByText("Failed: cut off").waitFor();
-    assert.equal(await item(page, "cut").locator("progress").getAttribute("value"), "70");
+    for (const [name, end] of [
+      ["closed", (request) => request.destroy()],
+      ["reset", (request) => request.socket.resetAndDestroy()],
+    ]) {
+      const cut = begin(origin, cookie, name, { "content-length": 1_000 });
+      cut.write(Buffer.alloc(700));
+      await item(page, name).getByText("70 %").waitFor();
+      end(cut);
+      await item(page, name).getByText("Failed: cut off").waitFor();
+      assert.equal(await item(page, name).locator("progress").getAttribute("value"), "70");
+    }
 
     const large = begin(origin, cookie, "large", { "content-length": (64 << 20) + 1 });
     assert.equal((await once(large, "response"))[0].statusCode, 413);
@@ -268,7 +275,7 @@ describe("chat", () => {
   });
 
   test("several tabs of one person are one presence, which ends with the last of them", async (t) => {
-    const { origin } = await startExample(t, "chat");
+    const { origin, port } = await startExample(t, "chat");
     const bob = await come(t, origin, "Bob");
     const heard = await subscribe(bob, { url: "/rooms/garden/events", types: ["people"] });
     await heard.heard("connected");
@@ -284,6 +291,17 @@ describe("chat", () => {
       tabs.push(tab);
     }
     const before = (await told()).length;
+
+    // One more, of which it is known when the server has noticed its end: it ends the other half.
+    const { name, value } = (await ada.context().cookies())[0];
+    const socket = net.connect({ port, host: "127.0.0.1", allowHalfOpen: true });
+    socket.write(`GET /rooms/garden/events HTTP/1.1\r\nhost: chat\r\ncookie: ${name}=${value}\r\n\r\n`);
+    assert.match(`${(await once(socket, "data"))[0]}`, /^HTTP\/1.1 200 /);
+    socket.resume().end();
+    await once(socket, "end");
+    const list = await fetch(`${origin}/rooms/garden/people`, { headers: { cookie: `${name}=${value}` } });
+    assert.deepEqual((await list.json()).people, ["Ada", "Bob"]);
+
     for (const tab of tabs) await tab.close();
     await until("Ada is gone", async () => (await told()).at(-1) === "Bob");
     // Neither the further tabs nor their ends were worth telling.
