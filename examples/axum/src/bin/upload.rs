@@ -76,7 +76,7 @@ async fn upload(
     if !(1..=64).contains(&file.id.len()) || !(1..=255).contains(&file.name.len()) {
         return refuse(StatusCode::UNPROCESSABLE_ENTITY, "id has 1 to 64 bytes, name 1 to 255");
     }
-    let mut upload = Upload { user, file, received: 0, ended: false };
+    let mut upload = Upload { user, file, received: 0 };
     let result = upload.receive(&headers, body).await;
     match &result {
         Ok(_) => upload.end(JobResult::Success, "complete"),
@@ -85,12 +85,11 @@ async fn upload(
     result
 }
 
-/// An upload on its way. However it ends, its user is told.
+/// An upload on its way.
 struct Upload {
     user: String,
     file: File,
     received: u64,
-    ended: bool,
 }
 
 impl Upload {
@@ -112,7 +111,8 @@ impl Upload {
                 Ok(Some(Err(_))) => return Err((StatusCode::BAD_REQUEST, "cut off".to_owned())),
                 Err(_) => return Err((StatusCode::REQUEST_TIMEOUT, "nothing came for too long".to_owned())),
             };
-            // Here it would go to a file or a bucket.
+            // Here it would go to a file or a bucket. Whoever waits for that, does it in a task of its own: under HTTP/2
+            // a handler is dropped when its client hangs up, unless it waits for the body as here, which then fails.
             self.received += piece.len() as u64;
             let percent = self.received * 100 / total.max(1);
             if percent > told {
@@ -125,19 +125,9 @@ impl Upload {
         }
     }
 
-    fn end(&mut self, result: JobResult, message: &str) {
-        self.ended = true;
+    fn end(&self, result: JobResult, message: &str) {
         let details = json!({ "name": self.file.name, "received": self.received, "message": message });
         log(fanfare::notify_job_completion(&self.file.id, &self.user, result, Some(details)));
-    }
-}
-
-/// Whoever hangs up takes the handler with them, in the middle of a wait.
-impl Drop for Upload {
-    fn drop(&mut self) {
-        if !self.ended {
-            self.end(JobResult::Error, "cut off");
-        }
     }
 }
 
