@@ -30,7 +30,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let manager = fanfare::initialize_sse(SseConfig::default())?;
     let users: Users = Arc::new(Sessions::new("upload"));
     let asked = Arc::clone(&users);
-    let events = fanfare::router(manager.clone()).authorize(move |request| {
+    let events = fanfare::router(manager.clone()).demo(false).authorize(move |request| {
         ready(match (request.action, asked.who(&request.headers)) {
             (Action::Subscribe, Some(user_id)) => {
                 Ok(Access::allow_as(ConnectionOptions { user_id: Some(user_id), ..Default::default() }))
