@@ -9,8 +9,13 @@ struct GettingStarted;
 #[doc = include_str!("../../../docs/guides/embedding.md")]
 struct Embedding;
 
+#[cfg(feature = "client")]
 #[doc = include_str!("../../../docs/guides/rust-client.md")]
 struct RustClient;
 
 #[doc = include_str!("../../../docs/security.md")]
 struct Security;
+
+#[cfg(feature = "test-util")]
+#[doc = include_str!("../../../docs/guides/testing-rust.md")]
+struct TestingRust;

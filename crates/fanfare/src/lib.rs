@@ -33,6 +33,8 @@ mod book;
 pub mod client;
 mod clock;
 mod config;
+#[cfg(any(feature = "client", feature = "test-util"))]
+mod connected;
 mod connection;
 mod driver;
 mod error;
@@ -76,11 +78,6 @@ pub use test_util::ManualClock;
 #[cfg(doctest)]
 #[doc = include_str!("../../../README.md")]
 struct Readme;
-
-/// The snippets of the guide to testing run.
-#[cfg(all(doctest, feature = "test-util"))]
-#[doc = include_str!("../../../docs/guides/testing-rust.md")]
-struct TestingRust;
 
 /// Raises the soft limit on open descriptors to the hard one, and returns it where the system says: each connection
 /// takes one. For binaries, at their start; a library has no business changing it.

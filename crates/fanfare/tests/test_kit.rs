@@ -3,7 +3,8 @@
 
 mod support;
 
-use fanfare::test_util::{RECORDED_MAX, Resume};
+use fanfare::Resume;
+use fanfare::test_util::RECORDED_MAX;
 use fanfare::{Connection, ConnectionOptions, SendError, SlowPolicy, SseConfig, SseEvent, SseManager, Target};
 use serde_json::json;
 use std::time::Duration;

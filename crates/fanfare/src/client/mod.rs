@@ -37,12 +37,13 @@ mod request;
 mod subscriber;
 mod update;
 
+pub use crate::connected::Connected;
 pub use error::{ClosingReason, Fault, Problem, RequestError, SubscribeError};
 pub use publish::parse_event;
 pub use reads::{ClientInfo, ClientsPage};
 pub use request::Client;
 pub use subscriber::{Reconnect, Subscriber};
-pub use update::{Connected, Event, Gap, Update};
+pub use update::{Event, Gap, Update};
 
 /// A number from 0 to 1, for delays. Without randomness from the system they are as long as they may be.
 fn random() -> f64 {

@@ -1,6 +1,7 @@
 //! What a subscriber hands over.
 
 use super::error::{ClosingReason, SubscribeError};
+use crate::connected::Connected;
 use fanfare_core::{Parsed, Resume};
 use serde::Deserialize;
 use std::time::Duration;
@@ -43,24 +44,6 @@ impl Update {
             _ => false,
         }
     }
-}
-
-/// What a server says at the beginning of a stream.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Connected {
-    /// The connection's id.
-    pub client_id: String,
-    /// The user that the server knows it by.
-    pub user_id: Option<String>,
-    /// Its session.
-    pub session_id: Option<String>,
-    /// The server sends something at least this often.
-    pub heartbeat_interval: Duration,
-    /// Whether what was missed follows.
-    pub resume: Resume,
-    /// Where the connection begins.
-    pub cursor: String,
 }
 
 /// A loss within an open stream.
@@ -129,36 +112,26 @@ impl Block {
         #[derive(Deserialize)]
         #[serde(rename_all = "camelCase")]
         struct Control {
-            client_id: Option<String>,
-            user_id: Option<String>,
-            session_id: Option<String>,
-            heartbeat_interval: Option<u64>,
-            resume: Option<String>,
             reason: Option<String>,
             reconnect: Option<bool>,
             timestamp: Option<u64>,
         }
-        if !matches!(parsed.event.as_str(), "connected" | "ping" | "$closing" | "$gap" | "$reset") {
+        if let Some(connected) = Connected::read(parsed) {
+            return Self::Connected(connected);
+        }
+        if !matches!(parsed.event.as_str(), "ping" | "$closing" | "$gap" | "$reset") {
             return Self::Event;
         }
         let Ok(control) = serde_json::from_str::<Control>(&parsed.data) else { return Self::Event };
-        let resume = control.resume.as_deref().and_then(Resume::parse);
         let cursor = || parsed.last_event_id.split('~').next().unwrap_or_default().to_owned();
-        match (parsed.event.as_str(), resume, &control.reason) {
-            ("connected", Some(resume), _) => Self::Connected(Connected {
-                client_id: control.client_id.unwrap_or_default(),
-                user_id: control.user_id,
-                session_id: control.session_id,
-                heartbeat_interval: Duration::from_millis(control.heartbeat_interval.unwrap_or_default()),
-                resume,
-                cursor: cursor(),
-            }),
-            ("ping", ..) if control.timestamp.is_some() => Self::Ping,
-            ("$closing", _, Some(reason)) => {
-                Self::Closing { reason: ClosingReason::parse(reason), reconnect: control.reconnect.unwrap_or_default() }
-            }
-            (name @ ("$gap" | "$reset"), ..) => {
-                Self::Gap(Gap { cursor: cursor(), reset: name == "$reset", reason: control.reason })
+        match (parsed.event.as_str(), control.reason) {
+            ("ping", _) if control.timestamp.is_some() => Self::Ping,
+            ("$closing", Some(reason)) => Self::Closing {
+                reason: ClosingReason::parse(&reason),
+                reconnect: control.reconnect.unwrap_or_default(),
+            },
+            (name @ ("$gap" | "$reset"), reason) => {
+                Self::Gap(Gap { cursor: cursor(), reset: name == "$reset", reason })
             }
             _ => Self::Event,
         }

@@ -3,6 +3,7 @@
 use super::kit::publish_own;
 use super::patience;
 use super::recorder::json;
+use crate::connected::Connected;
 use crate::connection::Connection;
 use fanfare_core::{Event, Parsed, Resume, Target};
 use futures_core::Stream as _;
@@ -10,25 +11,6 @@ use serde_json::Value;
 use std::panic::Location;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
-
-/// What the server says first, on every stream.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Connected {
-    /// The connection's name.
-    pub client_id: String,
-    /// Its user.
-    pub user_id: Option<String>,
-    /// Its session.
-    pub session_id: Option<String>,
-    /// It hears something at least this often.
-    pub heartbeat_interval: Duration,
-    /// The verdict on its start.
-    pub resume: Resume,
-    /// Its place: what a client that reconnects now would send.
-    pub cursor: String,
-}
 
 /// The type of the event by which silence is measured.
 const MARKER: &str = "fanfare.marker";
@@ -110,8 +92,7 @@ impl Connection {
     /// it came without one ([`Resume::Live`]).
     ///
     /// ```
-    /// use fanfare::test_util::Resume;
-    /// use fanfare::{ConnectionOptions, SseConfig, SseManager};
+    /// use fanfare::{Resume, ConnectionOptions, SseConfig, SseManager};
     ///
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -143,6 +124,7 @@ impl Connection {
         let event = self.next_before(caller, "`connected`").await;
         let got = event.as_ref().map_or_else(|| "the end of the stream".to_owned(), shown);
         event
+            .as_ref()
             .and_then(Connected::read)
             .unwrap_or_else(|| patience::fail(caller, format_args!("expected `connected`, got {got}")))
     }
@@ -214,21 +196,5 @@ impl Connection {
         if let Some(event) = self.next_notable(caller, "", "the end of the stream").await {
             patience::fail(caller, format_args!("expected the end of the stream, got {}", shown(&event)));
         }
-    }
-}
-
-impl Connected {
-    fn read(event: Parsed) -> Option<Self> {
-        let data = json(event.data);
-        let text = |name: &str| data[name].as_str().map(str::to_owned);
-        let verdicts = [Resume::Gap, Resume::Live, Resume::Reset, Resume::Resumed];
-        Some(Self {
-            client_id: text("clientId").filter(|_| event.event == "connected")?,
-            user_id: text("userId"),
-            session_id: text("sessionId"),
-            heartbeat_interval: Duration::from_millis(data["heartbeatInterval"].as_u64()?),
-            resume: verdicts.into_iter().find(|verdict| data["resume"] == verdict.as_str())?,
-            cursor: event.last_event_id,
-        })
     }
 }

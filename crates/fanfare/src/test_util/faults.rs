@@ -19,7 +19,7 @@ use std::sync::Arc;
 /// connection: faults stay behind.
 ///
 /// ```
-/// use fanfare::test_util::Resume;
+/// use fanfare::Resume;
 /// use fanfare::{ConnectionOptions, SseConfig, SseEvent, SseManager};
 ///
 /// # #[tokio::main(flavor = "current_thread")]

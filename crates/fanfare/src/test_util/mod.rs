@@ -48,10 +48,9 @@ mod kit;
 mod patience;
 mod recorder;
 
-pub use assertions::Connected;
+pub use crate::connected::Connected;
 pub(crate) use barrier::Barrier;
 pub use clock::ManualClock;
-pub use fanfare_core::Resume;
 pub use faults::Faults;
 pub(crate) use gate::{Gate, Gated, Ungated};
 pub(crate) use kit::{Kit, Probe};

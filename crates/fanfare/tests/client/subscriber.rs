@@ -376,7 +376,8 @@ async fn a_refused_token_is_asked_for_once_more() {
 
 #[tokio::test]
 async fn silence_is_noticed() {
-    let connected = "event: connected\nid: 1.e.1\ndata: {\"heartbeatInterval\":1,\"resume\":\"live\"}\n\n";
+    let connected =
+        "event: connected\nid: 1.e.1\ndata: {\"clientId\":\"c\",\"heartbeatInterval\":1,\"resume\":\"live\"}\n\n";
     let server = Scripted::new([Script::open(connected)]).await;
     let idle = Duration::from_millis(60);
     let mut subscriber = subscribe(&server.url, Reconnect { idle_timeout: Some(idle), ..Reconnect::default() });
