@@ -12,7 +12,7 @@ const pages = ["README.md", ...bookPages()];
 
 /** Shell blocks that are not run, by how they begin. */
 const NOT_RUN = new Map([
-  ["./scripts/test", "runs these tests"],
+  ["cargo install", "builds the server once more, for minutes"],
   ["npm install", "fetches from a registry"],
   ["cargo add", "fetches from a registry"],
   ["cargo run --release -p fanfare-bench", "takes minutes; what it says is in the repository"],
@@ -31,6 +31,8 @@ const SAMPLES = [
   "docs/troubleshooting.md",
   "docs/reference/events.md",
   "docs/reference/http.md",
+  // What is said there is compared with the program by a test of its own, in Rust.
+  "docs/reference/command-line.md",
 ];
 /** Languages whose blocks are tested elsewhere, or not. */
 const ELSEWHERE = new Map([
