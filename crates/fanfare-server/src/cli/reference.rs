@@ -25,14 +25,15 @@ fn keep_fresh(path: &str, generated: &str) {
 
 #[test]
 fn the_page_of_settings_is_fresh() {
-    let mut out = String::from("| Flag | Environment | Default | |\n| --- | --- | --- | --- |\n");
+    let mut out = String::from("| Flag and environment | Default | |\n| --- | --- | --- |\n");
     let mut command = Cli::command();
     command.build();
     for argument in command.find_subcommand("serve").unwrap().get_arguments() {
         let Some(long) = argument.get_long().filter(|long| !matches!(*long, "help" | "version")) else { continue };
         let value = argument.get_value_names().filter(|_| argument.get_action().takes_values());
         let value = value.map(|names| format!(" {}", names[0])).unwrap_or_default();
-        let environment = argument.get_env().map(|name| format!("`{}`", name.to_str().unwrap())).unwrap_or_default();
+        let environment =
+            argument.get_env().map(|name| format!("<br>`{}`", name.to_str().unwrap())).unwrap_or_default();
         let help = argument.get_help().unwrap().to_string().replace('|', "\\|");
         // Some say their default in words.
         let (help, words) = match help.split_once(" [default: ") {
@@ -41,7 +42,7 @@ fn the_page_of_settings_is_fresh() {
         };
         let default = argument.get_default_values().first().filter(|_| argument.get_action().takes_values());
         let default = default.map_or(words, |value| format!("`{}`", value.to_str().unwrap()));
-        _ = writeln!(out, "| `--{long}{value}` | {environment} | {default} | {help} |");
+        _ = writeln!(out, "| `--{long}{value}`{environment} | {default} | {help} |");
     }
     keep_fresh(CONFIGURATION, &out);
 }
