@@ -264,6 +264,7 @@ async fn serve_until_stopped(
 
 /// A limit on the size of files is met with a signal, which ends a process that does not handle it. Handled, the write
 /// fails instead, as on a full disk.
+#[cfg_attr(not(unix), expect(clippy::unnecessary_wraps, reason = "where there is such a limit it can fail"))]
 fn survive_file_size_limit() -> std::io::Result<()> {
     #[cfg(unix)]
     {

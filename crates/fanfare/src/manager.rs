@@ -482,6 +482,33 @@ impl SseManager {
         fanfare_core::Name::new(user_id).map_or(0, |user| self.inner.hub.close_user(&user, Disconnect::Disconnected))
     }
 
+    /// Connections of a user, 0 for a name that none can have. Cheap: for an `authorize` hook that limits them.
+    ///
+    /// ```
+    /// use fanfare::{Access, Action, Denied, SseConfig, SseManager};
+    ///
+    /// const STREAMS_MAX: usize = 20;
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let manager = SseManager::new(SseConfig::default())?;
+    /// let hub = manager.clone();
+    /// let events = fanfare::router(manager).authorize(move |request| {
+    ///     // The user that the application knows, not the one that the URL claims.
+    ///     let streams = request.extensions.get::<String>().map_or(0, |user| hub.user_clients(user));
+    ///     async move {
+    ///         match request.action {
+    ///             Action::Subscribe if streams < STREAMS_MAX => Ok(Access::allow()),
+    ///             _ => Err(Denied::forbidden("that is enough")),
+    ///         }
+    ///     }
+    /// });
+    /// # drop(events);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn user_clients(&self, user_id: &str) -> usize {
+        fanfare_core::Name::new(user_id).map_or(0, |user| self.inner.hub.user_clients(&user))
+    }
+
     /// The present as a cursor: read it, load state, then subscribe from it, and nothing falls in between.
     pub fn cursor(&self) -> String {
         self.inner.hub.cursor().to_string()

@@ -95,6 +95,16 @@ async fn a_connection_is_counted_from_its_creation_to_its_drop() {
 }
 
 #[tokio::test]
+async fn connections_are_counted_by_user() {
+    let manager = SseManager::new(config()).unwrap();
+    let ann = [connect(&manager, user("ann")).await, connect(&manager, user("ann")).await];
+    let _bob = connect(&manager, user("bob")).await;
+    assert_eq!(["ann", "bob", "eve", "", "a\nb"].map(|name| manager.user_clients(name)), [2, 1, 0, 0, 0]);
+    drop(ann);
+    assert_eq!(manager.user_clients("ann"), 0);
+}
+
+#[tokio::test]
 async fn events_sent_before_a_connection_is_read_are_kept_for_it() {
     const EVENTS: usize = 3_000;
     let manager = SseManager::new(config()).unwrap();
