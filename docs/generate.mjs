@@ -284,6 +284,8 @@ named(eventsPage, "verdict", first(matches("crates/fanfare-core/src/hub/connect.
 
 const error = "crates/fanfare/src/error.rs";
 for (const name of ["SendError", "ConnectError", "ConfigError", "StorageError"]) named(errorsPage, "error", enumOf(error, name).map((variant) => `${name}::${variant}`));
+const ofClient = "crates/fanfare/src/client/error.rs";
+for (const name of ["RequestError", "SubscribeError"]) named(errorsPage, "error", enumOf(ofClient, name).map((variant) => `${name}::${variant}`));
 named(errorsPage, "error", enumOf("crates/fanfare-core/src/disk/outcome.rs", "OpenError"));
 named(errorsPage, "kind of SSEError", first(matches("packages/fanfare/src/client/error.ts", /^  \| "([a-z-]+)"/gm)));
 named(errorsPage, "class", first(matches("packages/fanfare/src/server/errors.ts", /^export class (\w+)/gm)));
