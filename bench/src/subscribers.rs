@@ -55,14 +55,15 @@ pub(crate) fn run(address: &str, clients: usize) -> Result<(), AnyError> {
 
 fn connect(address: SocketAddr, number: usize, poll: &Poll) -> Result<Subscriber, AnyError> {
     let mut stream = std::net::TcpStream::connect(address)?;
-    write!(
-        stream,
+    // In one piece, as clients send it: written piece by piece, each would wake the server.
+    let head = format!(
         "GET /api/sse?userId=user-{number:08}&sessionId=session-{number:012}&topic=topic-{}&page=page-{}&region=region-{} \
          HTTP/1.1\r\nhost: {address}\r\naccept: text/event-stream\r\n\r\n",
         number % 100,
         number % 50,
         number % 5
-    )?;
+    );
+    stream.write_all(head.as_bytes())?;
     // Closed with a reset: ten thousand sockets in TIME_WAIT would leave the next round without ports.
     socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO))?;
     stream.set_nonblocking(true)?;
