@@ -7,7 +7,9 @@ use bytes::{Bytes, BytesMut};
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use reqwest::redirect::Policy;
 use reqwest::{Method, Response, Url};
+use std::borrow::Cow;
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use tokio::time::Instant;
@@ -39,6 +41,8 @@ const API: &str = "/api/sse";
 #[derive(Clone)]
 pub struct Client {
     url: Url,
+    /// Without what may be secret in it.
+    shown: String,
     headers: HeaderMap,
     token: Option<TokenSource>,
     timeout: Duration,
@@ -85,14 +89,16 @@ impl Client {
     /// A hub at `http://host:port` or `https://…`. Without a path its API is at `/api/sse`; else at that path. Nothing is
     /// sent yet.
     ///
-    /// Proxies are taken from the environment (`HTTPS_PROXY`, `NO_PROXY` and so on), certificates are checked as the system does.
+    /// Proxies are taken from the environment (`HTTPS_PROXY`, `NO_PROXY` and so on), but for this machine itself; certificates are
+    /// checked as the system does.
     ///
     /// # Errors
     ///
     /// [`RequestError::Invalid`] for what is no such address.
     pub fn new(url: &str) -> Result<Self, RequestError> {
         let refuse = |why: &dyn fmt::Display| {
-            RequestError::invalid("url", format!("{url:?} {why}; write http://host:port or https://host"))
+            let shown = url.rsplit_once('@').map_or(Cow::Borrowed(url), |(_, host)| format!("…@{host}").into());
+            RequestError::invalid("url", format!("{shown:?} {why}; write http://host:port or https://host"))
         };
         let mut url_read: Url = url.parse().map_err(|error| refuse(&format_args!("is not a URL ({error})")))?;
         if !matches!(url_read.scheme(), "http" | "https") || !url_read.has_host() {
@@ -103,14 +109,21 @@ impl Client {
         }
         let path = url_read.path().trim_end_matches('/').to_owned();
         url_read.set_path(if path.is_empty() { API } else { &path });
+        let mut shown = url_read.clone();
+        // An address of the web can be without both.
+        _ = (shown.set_username(""), shown.set_password(None));
+        let near = is_loopback(&url_read);
         // One stream is one connection, over HTTP/1.1: readers over HTTP/2 that fall behind many small events are
         // taken for attackers by the other side's protection, and cut off.
         let made = |policy| {
-            let builder = reqwest::Client::builder().redirect(policy).http1_only();
+            let builder = reqwest::Client::builder().redirect(policy).referer(false).http1_only();
+            // To a proxy, this machine would be another one.
+            let builder = if near { builder.no_proxy() } else { builder };
             builder.build().map_err(|error| RequestError::invalid("client", root(&error)))
         };
         Ok(Self {
             url: url_read,
+            shown: shown.into(),
             headers: HeaderMap::new(),
             token: None,
             timeout: TIMEOUT,
@@ -121,12 +134,12 @@ impl Client {
         })
     }
 
-    /// Where the hub's API is.
+    /// Where the hub's API is, without a user and password that the address may have.
     pub fn url(&self) -> &str {
-        self.url.as_str()
+        &self.shown
     }
 
-    /// Sends this bearer token with everything.
+    /// Sends this bearer token with everything, unless [`Client::with_header`] gives an `Authorization`.
     ///
     /// # Errors
     ///
@@ -178,7 +191,9 @@ impl Client {
     /// The headers of one attempt.
     pub(super) fn headers(&self) -> Result<HeaderMap, RequestError> {
         let mut headers = self.headers.clone();
-        if let Some(source) = &self.token {
+        if let Some(source) = &self.token
+            && !headers.contains_key(header::AUTHORIZATION)
+        {
             headers.insert(header::AUTHORIZATION, bearer(&source())?);
         }
         Ok(headers)
@@ -204,7 +219,8 @@ impl Client {
         if !asked.query.is_empty() {
             url.query_pairs_mut().extend_pairs(asked.query);
         }
-        let end = Instant::now() + self.deadline;
+        // None is longer than there is time.
+        let end = Instant::now().checked_add(self.deadline);
         let mut failures = 0;
         loop {
             let (error, wait) = match tokio::time::timeout(self.timeout, self.attempt(asked, &url)).await {
@@ -213,7 +229,7 @@ impl Client {
                 Err(_) => (self.unavailable(format!("no answer within {:?}", self.timeout), None), None),
             };
             let delay = wait.unwrap_or_default() + backoff::delay(RETRY_BASE, failures, random());
-            if Instant::now() + delay >= end {
+            if end.is_some_and(|end| Instant::now() + delay >= end) {
                 return Err(error);
             }
             failures += 1;
@@ -250,27 +266,42 @@ impl Client {
         };
         Ok(match status {
             200..=299 => Ok(Answered { found: true, body }),
-            404 if asked.method == Method::DELETE => Ok(Answered { found: false, body }),
+            // A hub names what it does not know; a path that is not there is something else.
+            404 if asked.method == Method::DELETE && !problem(status, &body).errors.is_empty() => {
+                Ok(Answered { found: false, body })
+            }
             408 | 425 | 429 | 500 | 502 | 503 | 504 => {
                 return Err((self.unavailable(problem(status, &body).to_string(), None), wait));
             }
-            300..=399 => Err(self.foreign(format!("with a redirect (status {status})"))),
+            300..=399 => {
+                let to = response
+                    .headers()
+                    .get(header::LOCATION)
+                    .map_or(String::new(), |to| format!(" to {}", quoted(to.as_bytes())));
+                Err(self.foreign(format!("with a redirect{to} (status {status})")))
+            }
             _ => Err(RequestError::Refused(Box::new(problem(status, &body)))),
         })
     }
 
     pub(super) fn foreign(&self, answer: String) -> RequestError {
-        RequestError::Foreign { url: self.url.to_string(), answer }
+        RequestError::Foreign { url: self.shown.clone(), answer }
     }
 
     fn unavailable(&self, detail: String, source: Option<Cause>) -> RequestError {
-        RequestError::Unavailable { url: self.url.to_string(), detail, source }
+        RequestError::Unavailable { url: self.shown.clone(), detail, source }
     }
 
     /// The value of an answer; or it is told that this is no hub.
     pub(super) fn value<T: serde::de::DeserializeOwned>(&self, body: &[u8]) -> Result<T, RequestError> {
         serde_json::from_slice(body).map_err(|_| self.foreign(quoted(body)))
     }
+}
+
+fn is_loopback(url: &Url) -> bool {
+    let host = url.host_str().unwrap_or_default();
+    let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
+    host == "localhost" || address.is_ok_and(|address| address.is_loopback())
 }
 
 fn bearer(token: &str) -> Result<HeaderValue, RequestError> {

@@ -107,6 +107,10 @@ async fn the_deadline_ends_it_after_one_attempt_at_least() {
     let error = Client::new(&nobody).unwrap().with_deadline(Duration::ZERO).cursor().await.unwrap_err();
     assert!(error.is_transient() && error.to_string().contains(&nobody), "{error}");
 
+    let ready = Scripted::new([Script::answer(200, "", RECEIPT)]).await;
+    let patient = Client::new(&ready.url).unwrap().with_deadline(Duration::MAX);
+    patient.publish(event(), Target::All).await.unwrap();
+
     let slow = Scripted::new([Script::answer(503, "retry-after: 3600\r\n", "")]).await;
     let error = Client::new(&slow.url).unwrap().publish(event(), Target::All).await.unwrap_err();
     assert!(error.is_transient(), "nobody waits for what comes after the deadline: {error}");
@@ -177,7 +181,7 @@ async fn what_is_no_hub_is_told() {
         (Script::answer(200, "content-type: text/html\r\n", "<html>\u{1b}[2J"), "<html>"),
         (Script::answer(200, "", "{}"), "{}"),
         (Script::answer(200, "", ""), "nothing"),
-        (Script::answer(302, "location: /login\r\n", ""), "redirect"),
+        (Script::answer(302, "location: /login\r\n", ""), "a redirect to /login"),
         (Script::answer(200, "", &big), "more than"),
     ] {
         let server = Scripted::new([script]).await;
@@ -218,6 +222,44 @@ async fn addresses_tokens_and_headers_are_checked() {
     let hub = serve(Wire::Takeover, config()).await;
     let bad_source = client_of(&hub).with_token_source(|| "a\nb".into());
     assert!(matches!(bad_source.cursor().await, Err(RequestError::Invalid { what: "token", .. })));
+}
+
+#[tokio::test]
+async fn a_password_in_the_address_is_sent_and_not_told() {
+    let server = Scripted::new([Script::answer(503, "", "")]).await;
+    let address = |tail: &str| format!("{}{tail}", server.url.replace("http://", "http://ann:sekret@"));
+    let client = Client::new(&address("")).unwrap().with_deadline(Duration::ZERO);
+    let unavailable = client.publish(event(), Target::All).await.unwrap_err();
+    assert_eq!(header(&server.requests()[0], "authorization"), Some("Basic YW5uOnNla3JldA=="));
+    let foreign = Scripted::new([Script::answer(200, "", "")]).await;
+    let foreign = Client::new(&foreign.url.replace("//", "//ann:sekret@")).unwrap().cursor().await.unwrap_err();
+    let wrong = [address("?x"), address("#x"), "ann:sekret@hub".into()].map(|url| Client::new(&url).unwrap_err());
+    for error in wrong.into_iter().chain([unavailable, foreign]) {
+        assert!(!format!("{error} {error:?}").contains("sekret"), "{error:?}");
+    }
+    assert!(!format!("{client:?} {}", client.url()).contains("sekret"));
+}
+
+#[tokio::test]
+async fn an_authorization_of_ones_own_goes_before_the_token() {
+    let server = Scripted::new([Script::answer(200, "", RECEIPT)]).await;
+    let client = Client::new(&server.url).unwrap().with_token("secret").unwrap();
+    client.with_header("Authorization", "Basic eA==").unwrap().publish(event(), Target::All).await.unwrap();
+    let request = &server.requests()[0];
+    assert_eq!(header(request, "authorization"), Some("Basic eA=="));
+    assert_eq!(request.matches("authorization").count(), 1);
+}
+
+#[tokio::test]
+async fn where_no_hub_is_nobody_is_gone() {
+    let gone = r##"{"detail":"no client","errors":[{"pointer":"#/path/clientId","detail":"no client"}]}"##;
+    let server =
+        Scripted::new([Script::answer(404, "", gone), Script::answer(404, "", "{\"detail\":\"no path\"}")]).await;
+    let client = Client::new(&server.url).unwrap();
+    assert!(!client.disconnect_client("c").await.unwrap());
+    for error in [client.disconnect_client("c").await.map(u64::from), client.disconnect_user("ann").await] {
+        assert!(matches!(&error, Err(RequestError::Refused(problem)) if problem.detail == "no path"), "{error:?}");
+    }
 }
 
 #[tokio::test]
