@@ -83,6 +83,11 @@ impl Parser {
         self.retry
     }
 
+    /// The reconnection time among the lines of a block that has not ended.
+    pub fn unfinished_retry(&self) -> Option<u64> {
+        self.block_retry
+    }
+
     /// Reads one piece; finished events are appended to `events`.
     ///
     /// # Errors

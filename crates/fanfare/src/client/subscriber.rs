@@ -29,6 +29,8 @@ const IDLE_DEFAULT: Duration = Duration::from_secs(60);
 const IDLE_SLACK: Duration = Duration::from_secs(5);
 /// What waits to be read after this process stood still gets this time.
 const GRACE: Duration = Duration::from_secs(3);
+/// Stands for what is longer than there is time.
+const NEVER: Duration = Duration::from_secs(30 * 365 * 86_400);
 /// Bytes of one event.
 const EVENT_SIZE_MAX: usize = 1 << 20;
 /// Bytes of a refusal that are kept.
@@ -294,8 +296,9 @@ impl Subscriber {
         let fed = open.parser.feed(piece, &mut parsed);
         let (place, retry) = (open.parser.last_event_id().to_owned(), open.parser.retry());
         open.heard = Instant::now();
-        // The `retry` of `$closing` is for once; all others hold for all connections to come.
-        let mut closing = false;
+        // The `retry` of `$closing` is for once; all others hold for all connections to come. Whose it is, the end of its
+        // block tells.
+        let mut closing = open.parser.unfinished_retry().is_some();
         for event in parsed {
             if event.event == "$closing" {
                 closing = true;
@@ -327,8 +330,8 @@ impl Subscriber {
     /// Waits for the next bytes, or for too long a silence.
     fn listen(&mut self) {
         if let State::Open(open) = &mut self.state {
-            let deadline = open.heard + open.idle;
-            open.silence.as_mut().reset(deadline);
+            let deadline = open.heard.checked_add(open.idle);
+            open.silence.as_mut().reset(deadline.unwrap_or(open.heard + NEVER));
         }
     }
 
@@ -415,6 +418,14 @@ async fn request(client: &Client, url: Url, place: &str) -> Result<Response, Sub
         let what = if essence.is_empty() { "has no content type".to_owned() } else { essence.to_owned() };
         return Err(SubscribeError::ContentType(what));
     }
+    // No encoding was asked for, and none can be read.
+    let encoding = response.headers().get(header::CONTENT_ENCODING).map(HeaderValue::as_bytes);
+    if let Some(encoding) = encoding.filter(|encoding| !encoding.eq_ignore_ascii_case(b"identity")) {
+        let encoding = String::from_utf8_lossy(encoding);
+        return Err(SubscribeError::ContentType(format!(
+            "one in {encoding}: what lies in between must not compress it"
+        )));
+    }
     Ok(response)
 }
 
@@ -444,5 +455,27 @@ fn is_at_or_before(id: &str, than: &str) -> bool {
     match (Cursor::parse(id), Cursor::parse(than)) {
         (Some(id), Some(than)) => id.epoch == than.epoch && id.position <= than.position,
         _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn whose_a_retry_is_the_end_of_its_block_tells() {
+        let client = Client::new("http://127.0.0.1:1").unwrap();
+        let mut subscriber = client.subscribe(ConnectionOptions::default()).unwrap();
+        let mut told = |pieces: &[&str]| {
+            subscriber.open(http::Response::new("").into());
+            for piece in pieces {
+                subscriber.take(piece.as_bytes());
+            }
+            subscriber.interval
+        };
+        let closing = ["event: $closing\nretry: 9000\n", "data: {\"reason\":\"shutdown\",\"reconnect\":true}\n\n"];
+        assert_eq!(told(&closing), INTERVAL, "it is for once, also where the network cuts it in two");
+        assert_eq!(told(&["retry: 2", "000\n", "\n"]), Duration::from_secs(2), "without data");
+        assert_eq!(told(&["retry: 3000\n", "data: 1\n\n"]), Duration::from_secs(3));
     }
 }

@@ -429,6 +429,24 @@ async fn redirects_are_followed_without_the_token() {
     assert_eq!(header(&here.requests()[0], "authorization"), Some("Bearer secret"));
     assert!(there.requests()[0].starts_with("GET /elsewhere "));
     assert_eq!(header(&there.requests()[0], "authorization"), None);
+    assert_eq!(header(&there.requests()[0], "referer"), None, "the address has names of users in it");
+}
+
+#[tokio::test]
+async fn a_stream_that_was_compressed_on_its_way_is_told() {
+    let head = HEAD.replace("\r\n\r\n", "\r\ncontent-encoding: gzip\r\n\r\n");
+    let server = Scripted::new([Script::Stays([head.as_bytes(), b"\x1f\x8b\x08"].concat())]).await;
+    let (updates, error) = all(&mut subscribe(&server.url, Reconnect::default())).await;
+    assert!(updates.is_empty(), "{updates:?}");
+    assert!(error.is_some_and(|error| error.to_string().contains("gzip")));
+}
+
+#[tokio::test]
+async fn silence_may_be_accepted_for_ever() {
+    let server = Scripted::new([Script::open("data: 1\n\n")]).await;
+    let patient =
+        Reconnect { idle_timeout: Some(Duration::MAX), connect_timeout: Duration::MAX, ..Reconnect::default() };
+    assert_eq!(event(&mut subscribe(&server.url, patient)).await.data, "1");
 }
 
 #[tokio::test]
