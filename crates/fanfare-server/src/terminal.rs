@@ -39,7 +39,8 @@ pub(crate) fn styled(style: Style, text: &str) -> String {
 /// their number.
 pub(crate) fn plain(text: &str) -> Cow<'_, str> {
     let obeyed = |c: char| {
-        c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+        c.is_control()
+            || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
     };
     if !text.contains(obeyed) {
         return Cow::Borrowed(text);
@@ -105,7 +106,7 @@ mod tests {
     #[test]
     fn nothing_from_outside_moves_the_cursor() {
         assert_eq!(plain("ümlaut 😀"), "ümlaut 😀");
-        assert_eq!(plain("a\u{1b}[2Jb\u{9b}c\u{202e}d\n"), "a\\u{1b}[2Jb\\u{9b}c\\u{202e}d\\u{a}");
+        assert_eq!(plain("a\u{1b}[2Jb\u{9b}c\u{202e}d\u{61c}\n"), "a\\u{1b}[2Jb\\u{9b}c\\u{202e}d\\u{61c}\\u{a}");
     }
 
     #[test]

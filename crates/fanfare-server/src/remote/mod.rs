@@ -9,6 +9,7 @@ use crate::cli::{self, Answered, Connect};
 use crate::terminal::{self, DIM, WARNING, styled};
 use fanfare::client::{Client, RequestError, SubscribeError};
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::io;
 use std::process::ExitCode;
 
@@ -96,7 +97,15 @@ fn print(text: &str) -> Result<(), Failure> {
 
 fn json_line(value: &impl serde::Serialize) -> String {
     // Strings, numbers and lists: this cannot fail.
-    let mut line = serde_json::to_string(value).unwrap_or_default();
+    let json = serde_json::to_string(value).unwrap_or_default();
+    let mut line = String::with_capacity(json.len() + 1);
+    for c in json.chars() {
+        // JSON allows them within strings as they are. Terminals obey some, and a pipe without colours would lose others.
+        match c {
+            '\u{7f}'..='\u{9f}' => _ = write!(line, "\\u{:04x}", u32::from(c)),
+            c => line.push(c),
+        }
+    }
     line.push('\n');
     line
 }

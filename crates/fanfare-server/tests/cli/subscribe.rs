@@ -36,6 +36,10 @@ fn nothing_that_comes_drives_the_terminal() {
     publish(&server, &["n", "\"\u{9b}31m\u{202e}\u{7f}\""]);
     let said = on_terminal(&server, &["subscribe", "--from", "earliest", "--count", "1"], &[("NO_COLOR", "1")]);
     assert_said!("subscribe_hostile", said);
+    let said = piped(&server, &["subscribe", "--from", "earliest", "--count", "1"], "");
+    let event = said.out.lines().last().unwrap();
+    assert_eq!(serde_json::from_str::<Value>(event).unwrap()["data"], "\u{9b}31m\u{202e}\u{7f}", "nothing is lost");
+    assert!(event.contains("\\u009b31m") && event.contains("\\u007f"), "nor obeyed: {event:?}");
 }
 
 #[test]
