@@ -11,7 +11,7 @@ use std::borrow::Cow;
 use std::io::{self, BufRead as _, IsTerminal as _, Read as _};
 use tokio::sync::mpsc;
 
-/// Bytes of lines in one publish: the rest of its body is what stands around them.
+/// Bytes of lines and their targets in one publish: the rest of its body is what stands around them.
 const BATCH_BYTES: usize = BODY_MAX / 2;
 /// Longest line, in bytes: data, with room for white space and the rest of an event.
 const LINE_MAX: usize = 2 * limits::DATA_MAX;
@@ -21,7 +21,7 @@ pub(crate) async fn publish(options: PublishOptions) -> Result<(), Failure> {
     let client = ask(&options.answered)?;
     let printer = Printer { people: is_for_people(options.answered.json), quiet: options.answered.connect.quiet };
     if options.ndjson {
-        return publish_lines(&client, &options, target, &printer).await;
+        return publish_lines(&client, &options, target, printer).await;
     }
     let name = options.event.clone().unwrap_or_default();
     let data = match options.data.as_deref() {
@@ -75,6 +75,14 @@ fn target(options: &TargetOptions) -> Option<Target> {
     }
 }
 
+/// What a target takes in the body at most, for each line again: every byte may be escaped.
+fn target_bytes(options: &TargetOptions) -> usize {
+    let TargetOptions { users, session, metadata, topic, client } = options;
+    let names = users.iter().chain(session).chain(topic).chain(client);
+    let names = names.chain(metadata.iter().flat_map(|(name, value)| [name, value]));
+    names.map(|name| 2 * name.len() + "\"\":".len()).sum()
+}
+
 /// What is given as data, as JSON.
 fn json(data: &str, text: bool) -> Result<Box<RawValue>, String> {
     if text {
@@ -118,6 +126,7 @@ fn read_data() -> Result<String, Failure> {
 /// What a line of standard input came to.
 struct Line {
     number: u64,
+    /// In the body.
     bytes: usize,
     event: (SseEvent, Target),
 }
@@ -126,11 +135,12 @@ async fn publish_lines(
     client: &Client,
     options: &PublishOptions,
     target: Option<Target>,
-    printer: &Printer,
+    mut printer: Printer,
 ) -> Result<(), Failure> {
     let target = target.unwrap_or(Target::All);
     let read = {
         let (name, text, ephemeral) = (options.event.clone(), options.text, options.ephemeral);
+        let target_bytes = target_bytes(&options.target);
         move |line: &str| {
             let line = name.as_ref().map_or(Ok(Cow::Borrowed(line)), |name| whole(name, line, text).map(Cow::Owned))?;
             let (event, to) = parse_event(&line).map_err(|error| match error {
@@ -138,7 +148,8 @@ async fn publish_lines(
                 other => other.to_string(),
             })?;
             let event = if ephemeral { event.ephemeral() } else { event };
-            Ok((event, to.unwrap_or_else(|| target.clone())))
+            let bytes = line.len() + if to.is_none() { target_bytes } else { 0 };
+            Ok((bytes, (event, to.unwrap_or_else(|| target.clone()))))
         }
     };
     let (sender, mut lines) = mpsc::channel(limits::BATCH_MAX);
@@ -173,21 +184,29 @@ async fn publish_lines(
                 None => break,
             }
         }
+        if wrong.is_some() && options.idempotency_key.is_some() {
+            // Once the line is put right, this batch is another one, which the key would refuse.
+            break;
+        }
         let Some(first) = batch.first().map(|line| line.number) else { break };
+        let last = batch.last().map_or(first, |line| line.number);
         let events: Vec<_> = batch.into_iter().map(|line| line.event).collect();
         let receipts = match &options.idempotency_key {
             Some(key) => client.publish_batch_with_key(&format!("{key}-{first}"), &events).await,
             None => client.publish_batch(&events).await,
         };
-        let receipts = receipts.inspect_err(|_| {
-            let last = first + events.len() as u64 - 1;
-            note(&format!(
-                "lines {first} to {last} were not published; {} before them were",
-                counted(published, "event")
-            ));
+        let receipts = receipts.inspect_err(|error| {
+            let fate = if error.is_transient() { "may have been published or not" } else { "were not published" };
+            note(&format!("lines {first} to {last} {fate}; {} before them were", counted(published, "event")));
         })?;
         published += receipts.len() as u64;
-        printer.print(&receipts)?;
+        match printer.print(&receipts) {
+            // Whoever read the receipts wants no more of them. The lines are to be published all the same.
+            Err(Failure::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => printer.quiet = true,
+            printed => printed.inspect_err(|_| {
+                note(&format!("{} were published, up to line {last}", counted(published, "event")));
+            })?,
+        }
     }
     match wrong {
         Some((number, error)) => Err(Failure::Input(format!(
@@ -202,7 +221,7 @@ async fn publish_lines(
 type Read = Result<Line, (u64, String)>;
 
 /// Reads line by line until the end, or until nobody wants more. Empty lines count but say nothing.
-fn read_lines(read: impl Fn(&str) -> Result<(SseEvent, Target), String>, lines: &mpsc::Sender<Read>) {
+fn read_lines(read: impl Fn(&str) -> Result<(usize, (SseEvent, Target)), String>, lines: &mpsc::Sender<Read>) {
     let mut input = io::stdin().lock();
     let mut buffer = Vec::new();
     for number in 1.. {
@@ -217,8 +236,8 @@ fn read_lines(read: impl Fn(&str) -> Result<(SseEvent, Target), String>, lines: 
         if line.as_ref().is_ok_and(|line| line.trim().is_empty()) {
             continue;
         }
-        let bytes = buffer.len();
-        let event = line.and_then(&read).map(|event| Line { number, bytes, event }).map_err(|error| (number, error));
+        let event = line.and_then(&read).map(|(bytes, event)| Line { number, bytes, event });
+        let event = event.map_err(|error| (number, error));
         let wrong = event.is_err();
         if lines.blocking_send(event).is_err() || wrong {
             return;

@@ -33,6 +33,11 @@ fn numbers(count: u32) -> String {
     (0..count).fold(String::new(), |lines, number| lines + &number.to_string() + "\n")
 }
 
+fn published(server: &Server) -> u64 {
+    let stats: Value = serde_json::from_str(&piped(server, &["stats"], "").out).unwrap();
+    stats["totalEventsPublished"].as_u64().unwrap()
+}
+
 #[test]
 fn an_event_in_a_pipe_and_on_a_terminal() {
     let server = Server::start(&[]);
@@ -162,8 +167,7 @@ fn a_key_publishes_once_however_often_the_command_runs() {
     let first = piped(&server, &arguments, &lines);
     assert_eq!((first.code, first.out.lines().count()), (0, 2_500), "{}", first.err);
     assert_eq!(piped(&server, &arguments, &lines).out, first.out);
-    let stats: Value = serde_json::from_str(&piped(&server, &["stats"], "").out).unwrap();
-    assert_eq!(stats["totalEventsPublished"], 2_501);
+    assert_eq!(published(&server), 2_501);
     assert_said!("publish_key_reused", piped(&server, &["publish", "order", "8", "--idempotency-key", "order-7"], ""));
 }
 
@@ -184,4 +188,44 @@ fn a_header_and_a_token_travel_with_it() {
     let mut command = to(&server, &["publish", "n", "1"]);
     command.env("FANFARE_TOKEN", "secret-token");
     assert_eq!(run(command, "").code, 0);
+    let mut command = to(&server, &["publish", "n", "1", "-H", "Authorization: Bearer secret-token"]);
+    command.env("FANFARE_TOKEN", "another");
+    assert_eq!(run(command, "").code, 0, "what is nearer holds");
+}
+
+#[test]
+fn a_reader_of_receipts_that_has_enough_stops_no_line() {
+    let server = Server::start(&[]);
+    let line = format!("'{}' publish --ndjson n | head -n 1", env!("CARGO_BIN_EXE_fanfare"));
+    let mut command = std::process::Command::new("sh");
+    command.args(["-c", &line]).env("FANFARE_URL", format!("http://{}", server.address));
+    command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
+    let said = run(command, &numbers(20_000));
+    assert_eq!((said.out.lines().count(), said.err.as_str()), (1, ""), "{said:?}");
+    assert_eq!(published(&server), 20_000);
+}
+
+#[test]
+fn lines_go_together_only_as_far_as_a_body_takes_them() {
+    let server = Server::start(&[]);
+    let escaped = format!("{}\n", "\u{1}".repeat(40_000)).repeat(10);
+    let said = piped(&server, &["publish", "--ndjson", "--text", "n"], &escaped);
+    assert_eq!((said.code, said.out.lines().count()), (0, 10), "{}", said.err);
+    let users: Vec<String> = (0..100).map(|number| format!("--user=somebody-{number}")).collect();
+    let metadata: Vec<String> = (0..32).map(|number| format!("--metadata=k{number}={}", "v".repeat(200))).collect();
+    for target in [users, metadata] {
+        let arguments = ["publish", "--ndjson", "n"].into_iter().chain(target.iter().map(String::as_str));
+        let said = piped(&server, &arguments.collect::<Vec<_>>(), &numbers(1_000));
+        assert_eq!((said.code, said.out.lines().count()), (0, 1_000), "{}", said.err);
+    }
+}
+
+#[test]
+fn a_key_is_not_spent_on_lines_before_a_bad_one() {
+    let server = Server::start(&[]);
+    let arguments = ["publish", "--ndjson", "n", "--idempotency-key", "import"];
+    assert_eq!(piped(&server, &arguments, "1\nhello\n").code, 2);
+    assert_eq!(published(&server), 0);
+    let said = piped(&server, &arguments, "1\n2\n");
+    assert_eq!((said.code, published(&server)), (0, 2), "{said:?}");
 }
