@@ -1,7 +1,7 @@
 //! What can be asked of a server that runs: publish, subscribe, and look at it.
 
 use super::EXIT_CODES;
-use super::values::{duration, from, header, pair};
+use super::values::{duration, from, header, interval, pair};
 use clap::{ArgGroup, Args};
 use std::time::Duration;
 
@@ -10,14 +10,21 @@ use std::time::Duration;
 #[command(next_help_heading = "Server")]
 pub(crate) struct Connect {
     /// Where the server is. Without a path, its API is at /api/sse; else at that path
-    #[arg(long, env = "FANFARE_URL", default_value = "http://127.0.0.1:4000", value_name = "URL")]
+    #[arg(
+        long,
+        env = "FANFARE_URL",
+        hide_env_values = true,
+        default_value = "http://127.0.0.1:4000",
+        value_name = "URL"
+    )]
     pub(crate) url: String,
 
     /// Bearer token
     #[arg(long, env = "FANFARE_TOKEN", hide_env_values = true, value_name = "TOKEN")]
     pub(crate) token: Option<String>,
 
-    /// Another header for every request, such as "Cookie: session=…" (repeatable)
+    /// Another header for every request, such as "Cookie: session=…"; an Authorization takes the place of the token
+    /// (repeatable)
     #[arg(long = "header", short = 'H', value_parser = header, value_name = "NAME: VALUE")]
     pub(crate) headers: Vec<(String, String)>,
 
@@ -90,7 +97,7 @@ pub(crate) struct PublishOptions {
     pub(crate) expect_last_id: Option<String>,
 
     /// Publish once under this key, however often this command is run. With --ndjson, the key of each thousand lines is this
-    /// one with the number of the first of them
+    /// one with the number of the first of them, and lines wait until there are so many (or 512 KiB) or the input ends
     #[arg(long, value_name = "KEY")]
     pub(crate) idempotency_key: Option<String>,
 
@@ -200,7 +207,7 @@ pub(crate) struct StatsOptions {
     pub(crate) user: Option<String>,
 
     /// Again and again, every two seconds unless it is said how often
-    #[arg(long, value_name = "TIME", value_parser = duration, num_args = 0..=1, default_missing_value = "2s")]
+    #[arg(long, value_name = "TIME", value_parser = interval, num_args = 0..=1, default_missing_value = "2s")]
     pub(crate) watch: Option<Duration>,
 
     #[command(flatten)]

@@ -16,6 +16,11 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
         .ok_or_else(|| "write a whole number with a unit: 500ms, 30s, 5m, 2h or 1d".to_owned())
 }
 
+/// A time between one thing and the next: without one, it would never rest.
+pub(super) fn interval(text: &str) -> Result<Duration, String> {
+    duration(text).and_then(|time| if time.is_zero() { Err("write more than nothing".to_owned()) } else { Ok(time) })
+}
+
 pub(super) fn slow_policy(text: &str) -> Result<SlowPolicy, String> {
     SlowPolicy::parse(text).ok_or_else(|| "write catch-up, gap or disconnect".to_owned())
 }

@@ -2,10 +2,10 @@
 
 use super::{Failure, ask, json_line, print};
 use crate::cli::StatsOptions;
-use crate::terminal::{DIM, STRONG, age, is_for_people, now_ms, plain, styled};
+use crate::terminal::{DIM, STRONG, WARNING, age, is_for_people, note, now_ms, plain, styled};
 use serde_json::{Map, Value};
 use std::fmt::Write as _;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// What people look for first; the rest follows as it comes.
 const FIRST: [&str; 6] = [
@@ -26,18 +26,32 @@ type Stats = Map<String, Value>;
 pub(crate) async fn stats(options: StatsOptions) -> Result<(), Failure> {
     let client = ask(&options.answered)?;
     let people = is_for_people(options.answered.json);
-    let mut before: Option<(Stats, Duration)> = None;
+    let mut before: Option<(Stats, Instant)> = None;
     loop {
-        let stats = client.stats(options.user.as_deref()).await?;
-        let text = if people { for_people(&stats, before.as_ref()) } else { json_line(&stats) };
-        let Some(every) = options.watch else { return print(&text) };
-        print(&if people { format!("{CLEAR}{text}") } else { text })?;
-        before = Some((stats, every));
-        tokio::time::sleep(every).await;
+        match client.stats(options.user.as_deref()).await {
+            Ok(stats) => {
+                let now = Instant::now();
+                let since = before.as_ref().map(|(before, at)| (before, now - *at));
+                let text = if people { for_people(&stats, since) } else { json_line(&stats) };
+                if options.watch.is_none() {
+                    return print(&text);
+                }
+                print(&if people { format!("{CLEAR}{text}") } else { text })?;
+                before = Some((stats, now));
+            }
+            // Who watches wants to see it come back.
+            Err(error) if before.is_some() && error.is_transient() => {
+                if !options.answered.connect.quiet {
+                    note(&styled(WARNING, &plain(&error.to_string())));
+                }
+            }
+            Err(error) => return Err(error.into()),
+        }
+        tokio::time::sleep(options.watch.unwrap_or_default()).await;
     }
 }
 
-fn for_people(stats: &Stats, before: Option<&(Stats, Duration)>) -> String {
+fn for_people(stats: &Stats, before: Option<(&Stats, Duration)>) -> String {
     let rest = stats.keys().map(String::as_str).filter(|key| !FIRST.contains(key));
     let mut rows = Vec::new();
     for key in FIRST.into_iter().chain(rest) {
@@ -55,19 +69,20 @@ fn for_people(stats: &Stats, before: Option<&(Stats, Duration)>) -> String {
                 if parts.is_empty() {
                     continue;
                 }
+                // A user may be called like a setting that is a time.
+                let shown = |part: &str, value| shown(if key == "settings" { part } else { key }, value);
+                rows.push((plain(key).into_owned(), String::new(), String::new()));
                 rows.extend(
                     parts.iter().map(|(part, value)| (format!("  {}", plain(part)), shown(part, value), String::new())),
                 );
-                let heading = rows.len() - parts.len();
-                rows.insert(heading, (key.to_owned(), String::new(), String::new()));
                 if more > 0 {
                     rows.push((format!("  and {more} more"), String::new(), String::new()));
                 }
             }
             Some(value) => {
-                let rate = before.and_then(|(before, every)| rate(before.get(key)?.as_u64()?, value.as_u64()?, *every));
+                let rate = before.and_then(|(before, every)| rate(before.get(key)?.as_u64()?, value.as_u64()?, every));
                 let rate = rate.filter(|_| key.starts_with("total") && key != "totalClients");
-                rows.push((key.to_owned(), shown(key, value), rate.unwrap_or_default()));
+                rows.push((plain(key).into_owned(), shown(key, value), rate.unwrap_or_default()));
             }
             None => {}
         }
@@ -99,7 +114,7 @@ fn shown(key: &str, value: &Value) -> String {
         ("lastEventTime", None) => "never".to_owned(),
         _ => match value {
             Value::String(text) => plain(text).into_owned(),
-            other => other.to_string(),
+            other => plain(&other.to_string()).into_owned(),
         },
     }
 }

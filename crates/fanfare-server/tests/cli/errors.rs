@@ -1,7 +1,7 @@
 //! What is wrong, where, and what to do: the command line, the input, the way to the server.
 
 use crate::assert_said;
-use crate::said::{Said, on_terminal, piped, run};
+use crate::said::{Said, on_terminal, piped, run, to};
 use crate::support::{Server, fanfare};
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
@@ -25,6 +25,7 @@ fn a_command_line_that_makes_no_sense_is_refused() {
     assert_said!("error_disconnect", alone(&["disconnect"]));
     assert_said!("error_header", alone(&["stats", "-H", "Authorization"]));
     assert_said!("error_time", alone(&["stats", "--watch", "2"]));
+    assert_said!("error_rest", alone(&["stats", "--watch", "0s"]));
     assert_said!("error_url", alone(&["stats", "--url", "localhost:4000"]));
     assert_said!("error_token", alone(&["stats", "--token", "a b"]));
     assert_said!("error_shell", alone(&["completions", "tcsh"]));
@@ -71,6 +72,20 @@ fn a_server_that_is_not_there_can_be_tried_later() {
     assert!(given_up.err.contains("reconnecting in"), "{given_up:?}");
 }
 
+#[test]
+fn a_proxy_is_not_asked_for_this_machine() {
+    let server = Server::start(&[]);
+    let mut command = to(&server, &["stats"]);
+    for name in ["HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"] {
+        command.env(name, "http://127.0.0.1:1");
+    }
+    for name in ["NO_PROXY", "no_proxy", "REQUEST_METHOD"] {
+        command.env_remove(name);
+    }
+    let said = run(command, "");
+    assert_eq!(said.code, 0, "{said:?}");
+}
+
 /// Something that answers every request with these bytes.
 fn foreign(answer: &'static str) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -94,6 +109,10 @@ fn what_is_no_server_of_ours_is_told() {
     assert_said!("error_foreign_stream", alone(&["subscribe", "--url", &url]));
     let url = foreign("HTTP/1.1 404 Not Found\r\ncontent-length: 9\r\nconnection: close\r\n\r\nnot here!");
     assert_said!("error_not_found", alone(&["publish", "n", "1", "--url", &url]));
+    let url = foreign("HTTP/1.1 502 Bad Gateway\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
+    let said = run(fanfare(&["publish", "--ndjson", "n", "--url", &url, "--timeout", "0s"]), "1\n\n2\n");
+    assert_eq!(said.code, 3, "{said:?}");
+    assert!(said.err.contains("may have been published or not; 0 events before them were"), "{said:?}");
     let tls = foreign("HTTP/1.1 400 Bad Request\r\n\r\n").replace("http:", "https:");
     let said = alone(&["stats", "--url", &tls, "--timeout", "0s"]);
     assert_eq!(said.code, 3, "{said:?}");

@@ -38,6 +38,34 @@ fn watching_tells_again_and_again() {
 }
 
 #[test]
+fn watching_outlives_the_server() {
+    let server = Server::start(&[]);
+    let address = server.address.to_string();
+    assert_eq!(piped(&server, &["publish", "n", "1"], "").code, 0);
+    let mut child = to(&server, &["stats", "--watch", "20ms", "--timeout", "0s"]).spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let mut published = move || {
+        let line = lines.next().expect("it goes on").unwrap();
+        serde_json::from_str::<Value>(&line).unwrap()["totalEventsPublished"].clone()
+    };
+    assert_eq!(published(), 1);
+    server.kill();
+    let _server = Server::spawn(crate::support::fanfare(&["--listen", &address]));
+    while published() != 0 {}
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+#[test]
+fn a_user_may_be_called_like_a_setting() {
+    let server = Server::start(&[]);
+    let _stream = server.subscribe("/api/sse?userId=pingInterval");
+    let said = on_terminal(&server, &["stats"], &[("NO_COLOR", "1")]);
+    let line = said.out.lines().find(|line| line.starts_with("  pingInterval")).unwrap();
+    assert_eq!(line.split_whitespace().last(), Some("1"), "{said:?}");
+}
+
+#[test]
 fn clients_are_listed_and_ended() {
     let server = Server::start(&[]);
     let _ann = server.subscribe("/api/sse?userId=ann&sessionId=s1&topic=news&topic=sport&page=home");
