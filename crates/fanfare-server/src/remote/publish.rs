@@ -203,7 +203,7 @@ async fn publish_lines(
         match printer.print(&receipts) {
             // Whoever read the receipts wants no more of them. The lines are to be published all the same.
             Err(Failure::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => printer.quiet = true,
-            printed => printed.inspect_err(|_| {
+            result => result.inspect_err(|_| {
                 note(&format!("{} were published, up to line {last}", counted(published, "event")));
             })?,
         }
