@@ -44,7 +44,7 @@ pub(crate) fn run(options: ServeOptions) -> Result<(), Box<dyn Error>> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
         survive_file_size_limit()?;
-        let manager = SseManager::new(config(&options, descriptors))?;
+        let manager = SseManager::new(config(&options, descriptors)).map_err(in_flags)?;
         let app = app(&manager, token.clone(), cors, local || options.demo);
         let listener =
             TcpListener::bind(options.listen).await.map_err(|error| Bind { address: options.listen, error })?;
@@ -117,9 +117,29 @@ fn config(options: &ServeOptions, descriptors: Option<u64>) -> SseConfig {
 #[error("{0}")]
 struct Setting(String);
 
+/// A setting of the library by the name of its flag.
+fn in_flags(error: ConfigError) -> Box<dyn Error> {
+    const FLAGS: [(&str, &str); 11] = [
+        ("client_timeout", "--client-timeout"),
+        ("disk_age", "--disk-age"),
+        ("disk_bytes", "--disk-size"),
+        ("disk_events", "--disk-events"),
+        ("history_age", "--history-age"),
+        ("history_bytes", "--history-size"),
+        ("lifetime", "--lifetime"),
+        ("max_clients", "--max-clients"),
+        ("ping_interval", "--ping-interval"),
+        ("shards", "--shards"),
+        ("stall_timeout", "--stall-timeout"),
+    ];
+    let ConfigError::Invalid { setting, detail } = error else { return error.into() };
+    let text = FLAGS.iter().fold(format!("{setting}: {detail}"), |text, (name, flag)| text.replace(name, flag));
+    Box::new(Setting(text))
+}
+
 /// True if nothing but another setting can help: a service manager need not start it again.
 pub(crate) fn is_about_settings(error: &(dyn Error + 'static)) -> bool {
-    error.is::<Setting>() || matches!(error.downcast_ref(), Some(ConfigError::Invalid { .. }))
+    error.is::<Setting>()
 }
 
 #[derive(Debug)]

@@ -70,6 +70,15 @@ pub(crate) fn age(ms: u64) -> String {
     text
 }
 
+/// `4.9 KiB`.
+pub(crate) fn size(bytes: u64) -> String {
+    let units = [(1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];
+    match units.into_iter().find(|(unit, _)| bytes >= *unit) {
+        Some((unit, name)) => format!("{:.1} {name}", bytes as f64 / unit as f64),
+        None => format!("{bytes} B"),
+    }
+}
+
 /// Unix milliseconds now.
 pub(crate) fn now_ms() -> u64 {
     std::time::UNIX_EPOCH.elapsed().unwrap_or(Duration::ZERO).as_millis() as u64
@@ -116,5 +125,10 @@ mod tests {
         {
             assert_eq!(age(ms), text);
         }
+    }
+
+    #[test]
+    fn sizes_have_the_unit_that_fits() {
+        assert_eq!([0, 1_023, 1_024, 1_572_864, 1 << 30].map(size), ["0 B", "1023 B", "1.0 KiB", "1.5 MiB", "1.0 GiB"]);
     }
 }

@@ -218,12 +218,12 @@ fn bad_settings_are_refused_with_their_name() {
         assert!(said.contains(wanted), "{wanted} in {said}");
     }
     let settings = [
-        (vec!["--client-timeout", "30s"], "client_timeout"),
-        (vec!["--history-size", "1"], "history_bytes"),
+        (vec!["--client-timeout", "30s"], "--client-timeout: must be longer than --ping-interval"),
+        (vec!["--history-size", "1"], "--history-size: "),
         (vec!["--token", "short"], "openssl rand"),
         (vec!["--cors-origin", "app.example"], "scheme://host"),
-        (vec!["--shards", "0"], "shards"),
-        (vec!["--max-clients", "0"], "max_clients"),
+        (vec!["--shards", "0"], "--shards: "),
+        (vec!["--max-clients", "0"], "--max-clients: "),
     ];
     for (mut arguments, wanted) in settings {
         arguments.extend(["--listen", "127.0.0.1:0"]);

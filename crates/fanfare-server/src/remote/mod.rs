@@ -35,8 +35,8 @@ pub(crate) enum Failure {
     Output(#[source] io::Error),
     #[error(transparent)]
     Request(#[from] RequestError),
-    #[error(transparent)]
-    Subscribe(#[from] SubscribeError),
+    #[error("{url}: {error}")]
+    Subscribe { url: String, error: SubscribeError },
     #[error("the system refused what the command needs")]
     System(#[source] io::Error),
 }
@@ -46,7 +46,7 @@ impl Failure {
         match self {
             Self::Input(_) | Self::Request(RequestError::Event(_) | RequestError::Invalid { .. }) => WRONG_INPUT,
             Self::Request(error) if error.is_transient() => TRY_LATER,
-            Self::Subscribe(error) if error.is_retryable() => TRY_LATER,
+            Self::Subscribe { error, .. } if error.is_retryable() => TRY_LATER,
             _ => FAILED,
         }
     }
@@ -62,13 +62,13 @@ impl Failure {
                 409 => Some("read what is there, and expect that"),
                 _ => None,
             },
-            Self::Request(RequestError::Unavailable { .. }) | Self::Subscribe(SubscribeError::Network(..)) => {
-                Some(WHERE)
-            }
-            Self::Request(RequestError::Foreign { .. }) | Self::Subscribe(SubscribeError::ContentType(_)) => {
+            Self::Request(RequestError::Unavailable { .. })
+            | Self::Subscribe { error: SubscribeError::Network(..), .. } => Some(WHERE),
+            Self::Request(RequestError::Foreign { .. })
+            | Self::Subscribe { error: SubscribeError::ContentType(_), .. } => {
                 Some("--url or FANFARE_URL say where the server is, with its path if that is not /api/sse")
             }
-            Self::Subscribe(SubscribeError::Http { status: 401 | 403, .. }) => Some(TOKEN),
+            Self::Subscribe { error: SubscribeError::Http { status: 401 | 403, .. }, .. } => Some(TOKEN),
             _ => None,
         }
     }

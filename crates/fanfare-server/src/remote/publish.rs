@@ -4,7 +4,7 @@ use super::{Failure, ask, json_line, print};
 use crate::cli::{self, PublishOptions, TargetOptions};
 use crate::terminal::{DIM, GOOD, STRONG, counted, is_for_people, note, plain, styled};
 use fanfare::client::{Client, RequestError, parse_event};
-use fanfare::{BODY_MAX, Receipt, SseEvent, SseFilter, Target, limits};
+use fanfare::{BODY_MAX, Receipt, SendError, SseEvent, SseFilter, Target, limits};
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 use std::borrow::Cow;
@@ -25,7 +25,7 @@ pub(crate) async fn publish(options: PublishOptions) -> Result<(), Failure> {
     }
     let name = options.event.clone().unwrap_or_default();
     let data = match options.data.as_deref() {
-        None | Some("-") => read_data()?,
+        None | Some("-") => read_data(&name)?,
         Some(data) => data.to_owned(),
     };
     let mut event = SseEvent::from_json(name, &json(&data, options.text).map_err(Failure::Input)?);
@@ -43,10 +43,32 @@ pub(crate) async fn publish(options: PublishOptions) -> Result<(), Failure> {
     }
     let target = target.unwrap_or(Target::All);
     let receipt = match &options.idempotency_key {
-        Some(key) => client.publish_with_key(key, event, target).await?,
-        None => client.publish(event, target).await?,
+        Some(key) => client.publish_with_key(key, event, target).await,
+        None => client.publish(event, target).await,
     };
-    printer.print(&[receipt])
+    printer.print(&[receipt.map_err(in_flags)?])
+}
+
+/// What is wrong with the event, in the words of this command.
+fn in_flags(error: RequestError) -> Failure {
+    const FLAGS: [(&str, &str); 9] = [
+        ("/expectLastId", "--expect-last-id "),
+        ("/retry", "--retry: "),
+        ("/to/clientId", "--client "),
+        ("/to/filter/metadata", "--metadata "),
+        ("/to/filter/sessionId", "--session "),
+        ("/to/filter/userId", "--user "),
+        ("/to/sessionId", "--session "),
+        ("/to/topic", "--topic "),
+        ("/to/userId", "--user "),
+    ];
+    match error {
+        RequestError::Event(SendError::Invalid { pointer, detail } | SendError::TooLarge { pointer, detail }) => {
+            let flag = FLAGS.iter().find(|(start, _)| pointer.starts_with(start)).map_or("", |(_, flag)| flag);
+            Failure::Input(format!("{flag}{detail}"))
+        }
+        other => other.into(),
+    }
 }
 
 /// Several users are a list; everything else that is given must hold. `None` is for everybody.
@@ -106,9 +128,10 @@ fn whole(event: &str, data: &str, text: bool) -> Result<String, String> {
 }
 
 /// All of standard input, without the line end that commands put behind their answer.
-fn read_data() -> Result<String, Failure> {
+fn read_data(event: &str) -> Result<String, Failure> {
+    let missing = |why| Failure::Input(format!("no data for the event {event:?}: {why}"));
     if io::stdin().is_terminal() {
-        return Err(Failure::Input("no data: write it behind the event's type, or pipe it in".to_owned()));
+        return Err(missing("write it behind the type, or pipe it in"));
     }
     let mut data = String::new();
     let read = io::stdin().lock().take(LINE_MAX as u64 + 1).read_to_string(&mut data);
@@ -117,7 +140,7 @@ fn read_data() -> Result<String, Failure> {
         return Err(Failure::Input(format!("standard input has more than {LINE_MAX} bytes, too much for one event")));
     }
     if data.is_empty() {
-        return Err(Failure::Input("no data: standard input is empty".to_owned()));
+        return Err(missing("write it behind the type; standard input is empty"));
     }
     let line = data.strip_suffix('\n').map_or(data.as_str(), |line| line.strip_suffix('\r').unwrap_or(line));
     Ok(line.to_owned())

@@ -2,7 +2,7 @@
 
 use super::{Failure, ask, json_line, print};
 use crate::cli::StatsOptions;
-use crate::terminal::{DIM, STRONG, WARNING, age, is_for_people, note, now_ms, plain, styled};
+use crate::terminal::{DIM, STRONG, WARNING, age, is_for_people, note, now_ms, plain, size, styled};
 use serde_json::{Map, Value};
 use std::fmt::Write as _;
 use std::time::{Duration, Instant};
@@ -67,6 +67,7 @@ fn for_people(stats: &Stats, before: Option<(&Stats, Duration)>) -> String {
                 };
                 parts.truncate(parts.len() - more);
                 if parts.is_empty() {
+                    rows.push((plain(key).into_owned(), "none".to_owned(), String::new()));
                     continue;
                 }
                 // A user may be called like a setting that is a time.
@@ -110,6 +111,7 @@ fn rate(before: u64, now: u64, every: Duration) -> Option<String> {
 fn shown(key: &str, value: &Value) -> String {
     match (key, value.as_u64()) {
         ("averageConnectionDuration" | "pingInterval" | "clientTimeout", Some(ms)) => age(ms),
+        (_, Some(bytes)) if key.ends_with("Bytes") || key.ends_with("BytesSent") => size(bytes),
         ("lastEventTime", Some(at)) => format!("{} ago", age(now_ms().saturating_sub(at))),
         ("lastEventTime", None) => "never".to_owned(),
         _ => match value {

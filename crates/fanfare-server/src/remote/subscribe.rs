@@ -25,7 +25,7 @@ pub(crate) async fn subscribe(options: SubscribeOptions) -> Result<(), Failure> 
     let quiet = options.connect.quiet;
     let mut left = options.count;
     while let Some(update) = subscriber.next().await {
-        match update? {
+        match update.map_err(|error| Failure::Subscribe { url: client.url().to_owned(), error })? {
             Update::Event(event) => {
                 if !options.events.is_empty() && !options.events.contains(&event.event) {
                     continue;
@@ -40,10 +40,9 @@ pub(crate) async fn subscribe(options: SubscribeOptions) -> Result<(), Failure> 
             }
             Update::Waiting { error, delay, .. } => {
                 if !quiet {
-                    let why =
-                        error.map_or_else(|| "as planned".to_owned(), |error| plain(&error.to_string()).into_owned());
+                    let why = error.map_or_else(|| "the server will be back".to_owned(), |error| error.to_string());
                     let again = styled(DIM, &format!("reconnecting in {:.1} s", delay.as_secs_f64()));
-                    note(&format!("{}; {again}", styled(WARNING, &why)));
+                    note(&format!("{}; {again}", styled(WARNING, &plain(&format!("{}: {why}", client.url())))));
                 }
             }
             update => {

@@ -104,7 +104,9 @@ fn an_end_for_good_says_why() {
     assert_eq!(closing, json!({ "event": "$closing", "data": { "reason": "disconnected", "reconnect": false } }));
     let said = child.wait_with_output().unwrap();
     assert_eq!(said.status.code(), Some(1));
-    assert_eq!(String::from_utf8(said.stderr).unwrap(), "fanfare: the server closed the stream: disconnected\n");
+    let told = String::from_utf8(said.stderr).unwrap();
+    let expected = format!("fanfare: http://{}/api/sse: the server closed the stream: disconnected\n", server.address);
+    assert_eq!(told, expected);
 }
 
 #[test]

@@ -230,7 +230,9 @@ async fn off_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static
 }
 
 fn json_response(answer: &impl Serialize) -> Result<Response, Problem> {
-    let body = serde_json::to_vec(answer).map_err(|error| Problem::unavailable(error.to_string()))?;
+    let mut body = serde_json::to_vec(answer).map_err(|error| Problem::unavailable(error.to_string()))?;
+    // For people with `curl`: their prompt begins on a line of its own.
+    body.push(b'\n');
     let headers = [
         (header::CONTENT_TYPE, HeaderValue::from_static("application/json")),
         (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
