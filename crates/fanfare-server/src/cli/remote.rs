@@ -2,6 +2,7 @@
 
 use super::EXIT_CODES;
 use super::values::{duration, from, header, interval, pair};
+use clap::builder::NonEmptyStringValueParser;
 use clap::{ArgGroup, Args};
 use std::time::Duration;
 
@@ -162,14 +163,14 @@ pub(crate) struct SubscribeOptions {
     pub(crate) metadata: Vec<(String, String)>,
 
     /// Begin behind this event: the cursor, as shown behind each
-    #[arg(long, value_name = "CURSOR")]
+    #[arg(long, value_name = "CURSOR", value_parser = NonEmptyStringValueParser::new())]
     pub(crate) last_event_id: Option<String>,
 
     /// Begin with the oldest event that is kept, the next one, or so many of the latest: earliest, latest or last:N
     #[arg(long, value_parser = from, value_name = "PLACE", conflicts_with = "last_event_id")]
     pub(crate) from: Option<String>,
 
-    /// Show only events of this type (repeatable)
+    /// Only events of this type (repeatable). What the server says about the stream goes to standard error then
     #[arg(long = "event", value_name = "TYPE")]
     pub(crate) events: Vec<String>,
 
@@ -181,7 +182,7 @@ pub(crate) struct SubscribeOptions {
     #[arg(long)]
     pub(crate) no_reconnect: bool,
 
-    /// Give up after so many failures in a row [default: never]
+    /// Give up after so many failures in a row: with 1, the first is the last [default: never]
     #[arg(long, value_name = "NUMBER", conflicts_with = "no_reconnect")]
     pub(crate) max_failures: Option<u32>,
 

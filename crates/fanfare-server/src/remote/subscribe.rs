@@ -2,7 +2,7 @@
 
 use super::{Failure, connect, json_line, print};
 use crate::cli::SubscribeOptions;
-use crate::terminal::{BAD, DIM, GOOD, STRONG, WARNING, is_for_people, note, plain, styled};
+use crate::terminal::{BAD, DIM, GOOD, STRONG, WARNING, counted, is_for_people, note, plain, styled};
 use fanfare::client::{Connected, Event, Gap, Reconnect, Update};
 use fanfare::{ConnectionOptions, Resume};
 use serde::Serialize;
@@ -46,16 +46,26 @@ pub(crate) async fn subscribe(options: SubscribeOptions) -> Result<(), Failure> 
                 }
             }
             update => {
-                if people && !quiet {
-                    note(&status(&update));
-                }
-                if !people && let Some(line) = control(&update) {
+                // Who asks for some events wants nothing else among them.
+                if people || !options.events.is_empty() {
+                    if !quiet {
+                        note(&status(&update));
+                    }
+                } else if let Some(line) = control(&update) {
                     print(&line)?;
                 }
             }
         }
     }
-    Ok(())
+    match (options.count, left) {
+        (Some(count), Some(left)) => Err(Failure::Missing(format!(
+            "{}: the stream ended after {} of {}",
+            client.url(),
+            count - left,
+            counted(count, "event")
+        ))),
+        _ => Ok(()),
+    }
 }
 
 /// An event as a line of JSON.

@@ -21,6 +21,7 @@ fn a_command_line_that_makes_no_sense_is_refused() {
     assert_said!("error_expect", alone(&["publish", "n", "1", "--expect-last-id", "none"]));
     assert_said!("error_from", alone(&["subscribe", "--from", "yesterday"]));
     assert_said!("error_from_and_id", alone(&["subscribe", "--from", "earliest", "--last-event-id", "1.a.b"]));
+    assert_said!("error_last_event_id", alone(&["subscribe", "--last-event-id", ""]));
     assert_said!("error_count", alone(&["subscribe", "--count", "0"]));
     assert_said!("error_disconnect", alone(&["disconnect"]));
     assert_said!("error_header", alone(&["stats", "-H", "Authorization"]));
@@ -67,7 +68,7 @@ fn a_server_that_is_not_there_can_be_tried_later() {
     let quiet = alone(&["stats", "--url", &url, "--timeout", "1s", "--quiet"]);
     assert!(!quiet.err.contains("trying again"), "{quiet:?}");
     assert_said!("error_subscribe_unreachable", alone(&["subscribe", "--url", &url, "--no-reconnect"]));
-    let given_up = alone(&["subscribe", "--url", &url, "--max-failures", "1"]);
+    let given_up = alone(&["subscribe", "--url", &url, "--max-failures", "2"]);
     assert_eq!(given_up.code, 3);
     assert!(given_up.err.contains("reconnecting in"), "{given_up:?}");
 }

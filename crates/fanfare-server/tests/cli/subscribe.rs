@@ -27,7 +27,8 @@ fn events_are_lines_of_json_in_a_pipe_and_for_people_on_a_terminal() {
     assert_said!("subscribe_no_color", on_terminal(&server, &arguments, &[("NO_COLOR", "1")]));
     let said =
         piped(&server, &["subscribe", "--topic", "sport", "--from", "last:1", "--event", "news", "--count", "1"], "");
-    assert_eq!(said.out.lines().count(), 2, "{said:?}");
+    assert_eq!(said.out.lines().count(), 1, "{said:?}");
+    assert!(said.err.starts_with("Connected, resumed"), "{said:?}");
 }
 
 #[test]
@@ -107,6 +108,20 @@ fn an_end_for_good_says_why() {
     let told = String::from_utf8(said.stderr).unwrap();
     let expected = format!("fanfare: http://{}/api/sse: the server closed the stream: disconnected\n", server.address);
     assert_eq!(told, expected);
+}
+
+#[test]
+fn an_end_before_the_last_event_that_was_asked_for_is_a_failure() {
+    let server = Server::start(&[]);
+    publish(&server, &["n", "1"]);
+    let mut command = to(&server, &["subscribe", "--from", "earliest", "--count", "2", "--no-reconnect"]);
+    let mut child = command.spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    lines.by_ref().take(2).for_each(|line| _ = line.unwrap());
+    server.signal("TERM");
+    let said = child.wait_with_output().unwrap();
+    assert_eq!(said.status.code(), Some(1));
+    assert!(String::from_utf8(said.stderr).unwrap().contains("ended after 1 of 2 events"));
 }
 
 #[test]

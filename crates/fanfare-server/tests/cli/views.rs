@@ -50,6 +50,8 @@ fn watching_outlives_the_server() {
     };
     assert_eq!(published(), 1);
     server.kill();
+    let mut notes = BufReader::new(child.stderr.take().unwrap()).lines();
+    assert!(notes.next().unwrap().unwrap().contains("is not available"));
     let _server = Server::spawn(crate::support::fanfare(&["--listen", &address]));
     while published() != 0 {}
     child.kill().unwrap();

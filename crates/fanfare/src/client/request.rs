@@ -16,6 +16,8 @@ use tokio::time::Instant;
 
 /// For one attempt.
 const TIMEOUT: Duration = Duration::from_secs(10);
+/// For one that begins close to the deadline.
+const ATTEMPT_MIN: Duration = Duration::from_secs(1);
 /// From the call on, in which to try again.
 const DEADLINE: Duration = Duration::from_secs(30);
 /// What delays between attempts grow from.
@@ -45,6 +47,8 @@ pub struct Client {
     shown: String,
     headers: HeaderMap,
     token: Option<TokenSource>,
+    /// The token may be another one the next time.
+    refreshes: bool,
     timeout: Duration,
     deadline: Duration,
     on_retry: Option<RetryHook>,
@@ -126,6 +130,7 @@ impl Client {
             shown: shown.into(),
             headers: HeaderMap::new(),
             token: None,
+            refreshes: false,
             timeout: TIMEOUT,
             deadline: DEADLINE,
             on_retry: None,
@@ -147,13 +152,14 @@ impl Client {
     pub fn with_token(self, token: &str) -> Result<Self, RequestError> {
         bearer(token)?;
         let token = token.to_owned();
-        Ok(self.with_token_source(move || token.clone()))
+        Ok(Self { refreshes: false, ..self.with_token_source(move || token.clone()) })
     }
 
     /// Asks for the bearer token before each attempt, so that it is fresh: also once more after a 401 or 403 on a stream,
     /// and for the new stream after `$closing` with the reason `token`. The function shall not block.
     pub fn with_token_source(mut self, source: impl Fn() -> String + Send + Sync + 'static) -> Self {
         self.token = Some(Arc::new(source));
+        self.refreshes = true;
         self
     }
 
@@ -163,7 +169,15 @@ impl Client {
     ///
     /// [`RequestError::Invalid`] if it is no header, or one that belongs to the client.
     pub fn with_header(mut self, name: &str, value: &str) -> Result<Self, RequestError> {
-        const OWN: [HeaderName; 4] = [header::ACCEPT, header::CONTENT_LENGTH, header::CONTENT_TYPE, header::HOST];
+        const OWN: [HeaderName; 7] = [
+            header::ACCEPT,
+            header::ACCEPT_ENCODING,
+            header::CONNECTION,
+            header::CONTENT_LENGTH,
+            header::CONTENT_TYPE,
+            header::HOST,
+            header::TRANSFER_ENCODING,
+        ];
         let refuse = |why: &str| RequestError::invalid("header", format!("{name:?} {why}"));
         let read = HeaderName::try_from(name).map_err(|_| refuse("is not the name of a header"))?;
         if OWN.contains(&read) || matches!(read.as_str(), "last-event-id" | "idempotency-key") {
@@ -176,7 +190,7 @@ impl Client {
     }
 
     /// How long a request is tried again, from its call on; 30 s unless set. Each is tried once at least. No single attempt
-    /// takes longer than 10 s.
+    /// takes longer than 10 s, nor goes on for more than a second beyond the deadline.
     pub fn with_deadline(mut self, deadline: Duration) -> Self {
         self.deadline = deadline;
         self
@@ -199,8 +213,8 @@ impl Client {
         Ok(headers)
     }
 
-    pub(super) fn has_token_source(&self) -> bool {
-        self.token.is_some()
+    pub(super) fn refreshes_token(&self) -> bool {
+        self.refreshes
     }
 
     /// The address of a part of the API.
@@ -223,10 +237,13 @@ impl Client {
         let end = Instant::now().checked_add(self.deadline);
         let mut failures = 0;
         loop {
-            let (error, wait) = match tokio::time::timeout(self.timeout, self.attempt(asked, &url)).await {
+            // The deadline holds for an attempt too, but for a moment in which an answer can come.
+            let left = end.map_or(self.timeout, |end| end.saturating_duration_since(Instant::now()));
+            let limit = left.max(ATTEMPT_MIN).min(self.timeout);
+            let (error, wait) = match tokio::time::timeout(limit, self.attempt(asked, &url)).await {
                 Ok(Ok(answered)) => return answered,
                 Ok(Err((error, wait))) => (error, wait),
-                Err(_) => (self.unavailable(format!("no answer within {:?}", self.timeout), None), None),
+                Err(_) => (self.unavailable(format!("no answer within {limit:?}"), None), None),
             };
             let delay = wait.unwrap_or_default() + backoff::delay(RETRY_BASE, failures, random());
             if end.is_some_and(|end| Instant::now() + delay >= end) {

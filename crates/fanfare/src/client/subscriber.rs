@@ -55,7 +55,8 @@ pub struct Reconnect {
     /// What delays grow from: random between 0 and this, doubled by each failure, from 100 ms to 30 s. `None` is what the
     /// server says, else 1 s.
     pub interval: Option<Duration>,
-    /// Failures in a row after which it gives up; `None` is never. Ten seconds of an open stream end a row.
+    /// Failures in a row after which it gives up: with 1, the first is the last. `None` is never. Ten seconds of an open
+    /// stream end a row.
     pub max_failures: Option<u32>,
     /// For an answer to begin; 20 s unless set.
     pub connect_timeout: Duration,
@@ -256,7 +257,7 @@ impl Subscriber {
 
     /// An attempt came to nothing.
     fn refuse(&mut self, error: SubscribeError) {
-        let again = error.is_refusal() && self.client.has_token_source() && !self.refused;
+        let again = error.is_refusal() && self.client.refreshes_token() && !self.refused;
         self.refused = error.is_refusal();
         if again { self.connect() } else { self.end(Some(error)) }
     }
@@ -274,9 +275,9 @@ impl Subscriber {
             self.failures = 0;
         }
         let Reconnect { enabled, interval, max_failures, .. } = self.reconnect;
-        let for_good = error
-            .as_ref()
-            .is_some_and(|error| !error.is_retryable() || max_failures.is_some_and(|max| self.failures >= max));
+        let for_good = error.as_ref().is_some_and(|error| {
+            !error.is_retryable() || max_failures.is_some_and(|max| self.failures.saturating_add(1) >= max)
+        });
         if !enabled || for_good {
             self.state = State::Closed;
             self.failure = error;

@@ -117,6 +117,14 @@ async fn the_deadline_ends_it_after_one_attempt_at_least() {
 }
 
 #[tokio::test]
+async fn a_server_that_hangs_is_given_up_at_the_deadline() {
+    let server = Scripted::new([Script::Stays(Vec::new())]).await;
+    let client = Client::new(&server.url).unwrap().with_deadline(Duration::ZERO);
+    let error = client.cursor().await.unwrap_err();
+    assert!(error.is_transient() && error.to_string().contains("no answer within 1s"), "{error}");
+}
+
+#[tokio::test]
 async fn a_key_publishes_once() {
     let hub = serve(Wire::Takeover, config()).await;
     let client = client_of(&hub);
@@ -210,7 +218,9 @@ async fn addresses_tokens_and_headers_are_checked() {
     for token in ["", "a b", "a\nb", "ü"] {
         assert!(client().with_token(token).is_err(), "{token:?}");
     }
-    for (name, value) in [("a b", "c"), ("", "c"), ("x", "a\r\nb: c"), ("Last-Event-ID", "1"), ("host", "x")] {
+    for (name, value) in
+        [("a b", "c"), ("", "c"), ("x", "a\r\nb: c"), ("Last-Event-ID", "1"), ("host", "x"), ("Connection", "x")]
+    {
         assert!(client().with_header(name, value).is_err(), "{name:?}: {value:?}");
     }
     let server = Scripted::new([Script::answer(200, "", RECEIPT)]).await;

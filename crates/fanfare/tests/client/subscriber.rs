@@ -331,7 +331,7 @@ async fn no_room_is_a_failure_that_may_pass() {
         Reconnect { max_failures: Some(2), interval: Some(Duration::from_millis(1)), ..Reconnect::default() };
     let (updates, error) = all(&mut subscribe(&server.url, reconnect)).await;
     assert!(matches!(error, Some(SubscribeError::Closing(ClosingReason::Capacity))));
-    assert_eq!(server.requests().len(), 3, "{updates:?}");
+    assert_eq!(server.requests().len(), 2, "{updates:?}");
 }
 
 #[tokio::test]
@@ -366,6 +366,12 @@ async fn a_refused_token_is_asked_for_once_more() {
     let tokens: Vec<_> =
         server.requests().iter().map(|request| header(request, "authorization").unwrap().to_owned()).collect();
     assert_eq!(tokens, ["Bearer token-0", "Bearer token-1"]);
+
+    let server = Scripted::new([Script::answer(401, "", "")]).await;
+    let client = Client::new(&server.url).unwrap().with_token("always-the-same").unwrap();
+    let (_, error) = all(&mut client.subscribe(anybody()).unwrap()).await;
+    assert!(matches!(error, Some(SubscribeError::Http { status: 401, .. })));
+    assert_eq!(server.requests().len(), 1, "it would be the same again");
 
     let server = Scripted::new([Script::answer(403, "", "")]).await;
     let client = Client::new(&server.url).unwrap().with_token_source(|| "expired".into());
