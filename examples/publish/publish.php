@@ -6,47 +6,54 @@ declare(strict_types=1);
 
 final class Fanfare
 {
-    private const ATTEMPTS = 5;
     private const TIMEOUT = 10; // seconds for one attempt
+    private const LONGEST_WAIT = 5_000_000; // microseconds between two
     private const MAY_PASS = [408, 425, 429, 500, 502, 503, 504];
 
     private readonly string $api;
 
-    public function __construct(string $url, private readonly ?string $token = null)
+    /** $deadline: the seconds in which another attempt may begin. */
+    public function __construct(string $url, private readonly ?string $token = null, private readonly float $deadline = 30)
     {
         $this->api = rtrim($url, '/') . '/api/sse';
     }
 
     /** One event: to everybody, or to whom $to says. */
-    public function publish(string $event, mixed $data, ?array $to = null): array
+    public function publish(string $event, mixed $data, ?array $to = null, ?string $key = null): array
     {
         $message = ['event' => $event, 'data' => $data] + ($to === null ? [] : ['to' => $to]);
 
-        return $this->post('/publish', self::json($message));
+        return $this->post('/publish', self::json($message), key: $key);
     }
 
     /** Many events in one request, all of them or none: one JSON object on each line. */
-    public function publishAll(array $events): array
+    public function publishAll(array $events, ?string $key = null): array
     {
         $lines = array_map(static fn (array $event): string => self::json($event) . "\n", $events);
 
-        return $this->post('/publish', implode('', $lines), 'application/x-ndjson');
+        return $this->post('/publish', implode('', $lines), 'application/x-ndjson', $key);
     }
 
     /** One of the helpers, such as `operation-progress` or `data-change`. */
-    public function notify(string $helper, array $parameters): array
+    public function notify(string $helper, array $parameters, ?string $key = null): array
     {
-        return $this->post("/notify/$helper", self::json($parameters));
+        return $this->post("/notify/$helper", self::json($parameters), key: $key);
     }
 
-    /** Sends a request, and again if that may help. The hub knows a repetition by its key, and publishes once. */
-    private function post(string $path, string $body, string $contentType = 'application/json'): array
+    /**
+     * Sends a request, and again if that may help, for up to the deadline.
+     *
+     * The hub knows a repetition by its key, and publishes once. An exception after no answer or a 5xx leaves open whether
+     * it was published: to call again later, give the same $key both times. Without one each call has a key of its own.
+     */
+    private function post(string $path, string $body, string $contentType = 'application/json', ?string $key = null): array
     {
-        $headers = ["content-type: $contentType", 'idempotency-key: ' . bin2hex(random_bytes(16))];
+        $headers = ["content-type: $contentType", 'idempotency-key: ' . ($key ?? bin2hex(random_bytes(16)))];
         if ($this->token !== null) {
             $headers[] = "authorization: Bearer {$this->token}";
         }
 
+        $end = microtime(true) + $this->deadline;
         for ($attempt = 1; ; $attempt++) {
             $request = curl_init($this->api . $path);
             curl_setopt_array($request, [
@@ -63,12 +70,13 @@ final class Fanfare
 
             // false: no answer, or half of one.
             $mayPass = $answer === false || in_array($status, self::MAY_PASS, true);
-            if (!$mayPass || $attempt === self::ATTEMPTS) {
+            $wait = random_int(100_000, min(250_000 * 2 ** $attempt, self::LONGEST_WAIT));
+            if (!$mayPass || microtime(true) + $wait / 1_000_000 > $end) {
                 throw new RuntimeException($answer === false
                     ? "no answer from {$this->api}: " . curl_error($request)
                     : "the hub answered $status: " . self::detail($answer));
             }
-            usleep(random_int(100_000, 250_000 * 2 ** $attempt));
+            usleep($wait);
         }
     }
 
@@ -85,7 +93,11 @@ final class Fanfare
 }
 
 try {
-    $fanfare = new Fanfare(getenv('FANFARE_URL') ?: 'http://127.0.0.1:4000', getenv('FANFARE_TOKEN') ?: null);
+    $fanfare = new Fanfare(
+        getenv('FANFARE_URL') ?: 'http://127.0.0.1:4000',
+        getenv('FANFARE_TOKEN') ?: null,
+        (float) (getenv('FANFARE_DEADLINE') ?: 30),
+    );
 
     $answers = [
         $fanfare->publish('announcement', ['message' => 'New feature released!']),

@@ -2,6 +2,7 @@
 """Publishing to Fanfare with Python's standard library. Run it: it publishes four ways and prints the answers."""
 
 import http.client
+import itertools
 import json
 import os
 import random
@@ -13,17 +14,23 @@ import uuid
 
 API = (os.environ.get("FANFARE_URL") or "http://127.0.0.1:4000").rstrip("/") + "/api/sse"
 TOKEN = os.environ.get("FANFARE_TOKEN")
-ATTEMPTS = 5
+DEADLINE = float(os.environ.get("FANFARE_DEADLINE") or 30)  # seconds in which another attempt may begin
 TIMEOUT = 10  # seconds for one attempt
+LONGEST_WAIT = 5  # seconds between two
 MAY_PASS = (408, 425, 429, 500, 502, 503, 504)
 
 
-def post(path, body, content_type="application/json"):
-    """Sends a request, and again if that may help. The hub knows a repetition by its key, and publishes once."""
-    headers = {"content-type": content_type, "idempotency-key": str(uuid.uuid4())}
+def post(path, body, content_type="application/json", key=None):
+    """Sends a request, and again if that may help, for up to DEADLINE.
+
+    The hub knows a repetition by its key, and publishes once. A RuntimeError after no answer or a 5xx leaves open whether
+    it was published: to call again later, give the same `key` both times. Without one each call has a key of its own.
+    """
+    headers = {"content-type": content_type, "idempotency-key": key or str(uuid.uuid4())}
     if TOKEN:
         headers["authorization"] = f"Bearer {TOKEN}"
-    for attempt in range(1, ATTEMPTS + 1):
+    end = time.monotonic() + DEADLINE
+    for attempt in itertools.count(1):
         request = urllib.request.Request(API + path, body.encode(), headers)
         try:
             with urllib.request.urlopen(request, timeout=TIMEOUT) as answer:
@@ -34,9 +41,10 @@ def post(path, body, content_type="application/json"):
         except (OSError, http.client.HTTPException) as error:  # no answer, or half of one
             failure = f"no answer from {API}: {error}"
             may_pass = True
-        if not may_pass or attempt == ATTEMPTS:
+        wait = random.uniform(0.1, min(0.25 * 2**attempt, LONGEST_WAIT))
+        if not may_pass or time.monotonic() + wait > end:
             raise RuntimeError(failure)
-        time.sleep(random.uniform(0.1, 0.25 * 2**attempt))
+        time.sleep(wait)
 
 
 def detail(error):
@@ -48,22 +56,22 @@ def detail(error):
         return text[:200]
 
 
-def publish(event, data, to=None):
+def publish(event, data, to=None, key=None):
     """One event: to everybody, or to whom `to` says."""
     message = {"event": event, "data": data}
     if to is not None:
         message["to"] = to
-    return post("/publish", json.dumps(message))
+    return post("/publish", json.dumps(message), key=key)
 
 
-def publish_all(events):
+def publish_all(events, key=None):
     """Many events in one request, all of them or none: one JSON object on each line."""
-    return post("/publish", "".join(json.dumps(event) + "\n" for event in events), "application/x-ndjson")
+    return post("/publish", "".join(json.dumps(event) + "\n" for event in events), "application/x-ndjson", key)
 
 
-def notify(helper, **parameters):
+def notify(helper, key=None, **parameters):
     """One of the helpers, such as `operation-progress` or `data-change`."""
-    return post(f"/notify/{helper}", json.dumps(parameters))
+    return post(f"/notify/{helper}", json.dumps(parameters), key=key)
 
 
 if __name__ == "__main__":
