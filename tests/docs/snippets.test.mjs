@@ -13,10 +13,11 @@ const pages = ["README.md", ...bookPages()];
 /** Shell blocks that are not run, by how they begin. */
 const NOT_RUN = new Map([
   ["cargo install", "builds the server once more, for minutes"],
+  ["cargo build --locked --release", "builds the server once more, for minutes, and makes a service of it on the machine"],
   ["npm install", "fetches from a registry"],
+  ["cd ~/fanfare\nnpm install", "fetches from a registry"],
   ["cargo add", "fetches from a registry"],
   ["cargo run --release -p fanfare-bench", "takes minutes; what it says is in the repository"],
-  ["sudo ", "changes the machine"],
 ]);
 /** Printed, and run in its place. */
 const INSTEAD = new Map([["cargo run --release", "fanfare"]]);
