@@ -204,6 +204,10 @@ test("eventsource: the page knows what to do about each end and each beginning",
   await hub.request("DELETE", "/users/user123");
   await shows("Ended by the server (disconnected)");
   assert.deepEqual(await hub.clients(), []);
+
+  const stranger = await startServer(t);
+  await page.goto(`${origin}/?hub=${stranger.origin}`);
+  await shows(`Refused, and the browser does not try again. Was ${stranger.origin} started with --cors-origin ${origin}?`);
 });
 
 const environment = (hub) => ({ FANFARE_URL: hub.origin, FANFARE_TOKEN: TOKEN });
