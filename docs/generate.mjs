@@ -107,7 +107,7 @@ const LIMITS = {
   batchEvents: ["events in one publish", "413 `too-large` at `#`: send several requests"],
   urlBytes: ["path and query of a request", "414 `uri-too-long`"],
   headBytes: ["head of a request, all lines together", "431 without a body, and the connection is closed"],
-  cursorBytes: ["a cursor that is looked at", "no refusal: the verdict is `reset`"],
+  cursorBytes: ["a cursor that is looked at", "no refusal: the client is told `reset`"],
   firstByteMs: ["silence of a new connection", "it is closed without an answer"],
   headMs: ["time for the whole head of a request", "it is closed without an answer"],
   memoryLogBytes: ["history in memory", "the oldest events are dropped: `gap` for whom they were", "`--history-size`, `history_bytes`"],
