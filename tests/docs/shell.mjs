@@ -71,7 +71,6 @@ export async function runBlocks(blocks, { instead = new Map() } = {}) {
   const places = [
     ["0.0.0.0:4000", `127.0.0.1:${port}`],
     [":4000", `:${port}`],
-    ["/var/lib/fanfare", path.join(home, "data")],
   ];
   const placed = (text) => places.reduce((text, [printed, run]) => text.replaceAll(printed, run), text);
   const printed = (text) => places.slice(1).reduce((text, [printed, run]) => text.replaceAll(run, printed), text);

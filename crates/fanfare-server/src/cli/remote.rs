@@ -136,7 +136,7 @@ pub(crate) struct TargetOptions {
 #[derive(Debug, Args)]
 #[command(after_help = format!("\
 On a terminal each event is a line for people; in a pipe it is a line of JSON, and so is what the server says about the \
-stream: `connected` with its verdict, `$gap`, `$closing`.
+stream: `connected`, which says whether events are gone, `$gap`, `$closing`.
 
 Examples:
   fanfare subscribe --user user123
