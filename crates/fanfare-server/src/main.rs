@@ -1,6 +1,7 @@
 //! The `fanfare` binary. `fanfare` alone is `fanfare serve`.
 
 mod auth;
+mod bench;
 mod cli;
 mod log;
 mod metrics;
@@ -16,6 +17,7 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     let cli::Cli { command, serve } = cli::parse();
     let options = match command {
+        Some(Command::Bench(options)) => return bench::run(*options),
         Some(Command::Clients(options)) => return remote::run(remote::clients(options)),
         Some(Command::Completions { shell }) => return shell::completions(shell),
         Some(Command::Disconnect(options)) => return remote::run(remote::disconnect(options)),

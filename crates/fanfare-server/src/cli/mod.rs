@@ -1,5 +1,6 @@
 //! The command line: what can be asked for, not what is done about it.
 
+mod bench;
 mod log;
 #[cfg(test)]
 mod reference;
@@ -7,6 +8,7 @@ mod remote;
 mod serve;
 mod values;
 
+pub(crate) use bench::{BenchOptions, Fan, LoadOptions, Rate, Role};
 pub(crate) use log::{DumpOptions, LogCommand, LogOptions};
 pub(crate) use remote::{
     Answered, ClientsOptions, Connect, DisconnectOptions, PublishOptions, StatsOptions, SubscribeOptions, TargetOptions,
@@ -63,6 +65,8 @@ pub(crate) enum Command {
     Clients(ClientsOptions),
     /// End a connection, or all of a user, and tell them not to come back
     Disconnect(DisconnectOptions),
+    /// Load a server with subscribers and events, and measure it: this one, or any other
+    Bench(Box<BenchOptions>),
     /// Look at a history on disk. Nothing is changed, and a server may be using it
     #[command(subcommand)]
     Log(LogCommand),

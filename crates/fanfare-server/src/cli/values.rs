@@ -1,5 +1,6 @@
 //! Values on the command line, read once into types that cannot be wrong.
 
+use super::bench::Rate;
 use fanfare::SlowPolicy;
 use fanfare::log::Cursor;
 use std::time::Duration;
@@ -53,6 +54,19 @@ pub(super) fn header(text: &str) -> Result<(String, String), String> {
     }
 }
 
+/// `5/s`, `0.5/s`, `max`.
+pub(super) fn rate(text: &str) -> Result<Rate, String> {
+    if text == "max" {
+        return Ok(Rate::Max);
+    }
+    let number = text.strip_suffix("/s").and_then(|number| number.parse::<f64>().ok());
+    match number {
+        // An hour from one to the next, and what a clock of nanoseconds can tell apart.
+        Some(number) if (1.0 / 3_600.0..=10_000_000.0).contains(&number) => Ok(Rate::PerSecond(number)),
+        _ => Err("write how often in a second, 5/s, 0.5/s or 20000/s, or max".to_owned()),
+    }
+}
+
 /// Where a subscription begins that has seen nothing.
 pub(super) fn from(text: &str) -> Result<String, String> {
     let count = text.strip_prefix("last:").map(str::parse::<u64>);
@@ -74,6 +88,15 @@ mod tests {
         assert_eq!(bytes("65536"), Ok(65_536));
         for bad in ["", "5", "-5s", "1.5s", "5 s", "s", "99999999999999999999d"] {
             assert!(duration(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn rates_are_read() {
+        assert_eq!(rate("max"), Ok(Rate::Max));
+        assert_eq!(rate("0.5/s"), Ok(Rate::PerSecond(0.5)));
+        for bad in ["", "5", "0/s", "-1/s", "inf/s", "NaN/s", "5/m", "1e9/s"] {
+            assert!(rate(bad).is_err(), "{bad}");
         }
     }
 }
