@@ -2,7 +2,7 @@
 
 use super::Failure;
 use super::crew::Crew;
-use super::machine::Processes;
+use super::machine::{Cpu, Processes};
 use super::message::{Connected, Failures, Order, Part, Received, Report, add_failures};
 use super::progress::Progress;
 use super::publisher::{Published, Publishing};
@@ -48,8 +48,8 @@ impl<'a> Load<'a> {
         let memory = place.processes.settled_memory();
         let cpu = place.processes.cpu();
         let connected = self.connect(&mut crew, place, progress)?;
-        let cpu_connects = since(cpu, place.processes.cpu());
-        let memory = since(memory, place.processes.settled_memory());
+        let cpu_connects = used(cpu, place.processes.cpu());
+        let memory = grown(memory, place.processes.settled_memory());
         let warm_up = self.publish(&mut crew, place, progress, self.run, options.warm_up)?;
         if warm_up.0.refused.len() as u32 == warm_up.0.count {
             return Err(refused(&warm_up.0));
@@ -59,7 +59,7 @@ impl<'a> Load<'a> {
         }
         let cpu = place.processes.cpu();
         let (published, received) = self.publish(&mut crew, place, progress, !self.run, options.events)?;
-        let cpu_deliveries = since(cpu, place.processes.cpu());
+        let cpu_deliveries = used(cpu, place.processes.cpu());
         progress.clear();
         Ok(Figures::new(&super::report::Measured {
             connected,
@@ -67,6 +67,7 @@ impl<'a> Load<'a> {
             published,
             received,
             processes: crew.len(),
+            rate: options.rate,
             cpu_connects,
             cpu_deliveries,
             memory,
@@ -214,7 +215,11 @@ impl<'a> Load<'a> {
     }
 }
 
-fn since(before: Option<u64>, after: Option<u64>) -> Option<u64> {
+fn used(before: Option<Cpu>, after: Option<Cpu>) -> Option<u64> {
+    Some(after?.since(before?))
+}
+
+fn grown(before: Option<u64>, after: Option<u64>) -> Option<u64> {
     Some(after?.saturating_sub(before?))
 }
 

@@ -105,10 +105,13 @@ impl Processes {
         Some(if lists.iter().all(|list| *list == first) { first } else { lists.join(",") })
     }
 
-    /// CPU time in nanoseconds, that in the kernel included; `None` if nothing is measured.
-    pub(super) fn cpu(&self) -> Option<u64> {
+    /// CPU time until now; `None` if nothing is measured.
+    pub(super) fn cpu(&self) -> Option<Cpu> {
         let all = self.all();
-        (!all.is_empty()).then(|| all.into_iter().flat_map(tasks).filter_map(|task| cpu_of(&task)).sum())
+        (!all.is_empty()).then(|| Cpu {
+            exact: all.iter().flat_map(|pid| tasks(*pid)).filter_map(|task| cpu_of_thread(&task)).sum(),
+            coarse: all.iter().filter_map(|pid| cpu_of_process(*pid)).sum(),
+        })
     }
 
     /// Resident bytes, once they have stopped changing.
@@ -137,13 +140,32 @@ fn tasks(pid: u32) -> Vec<String> {
     entries.map(|entry| entry.path().to_string_lossy().into_owned()).collect()
 }
 
-/// What the scheduler counted for a thread; where it does not, ticks of a hundredth of a second.
-fn cpu_of(task: &str) -> Option<u64> {
-    if let Some(nanoseconds) = read(&format!("{task}/schedstat")) {
-        return nanoseconds.split_whitespace().next()?.parse().ok();
+/// CPU time in nanoseconds, that in the kernel included.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Cpu {
+    /// As the scheduler counts it, of the threads that live.
+    exact: u64,
+    /// Of those that have ended too, in ticks.
+    coarse: u64,
+}
+
+/// What `/proc` counts in.
+const TICK: u64 = 10_000_000;
+
+impl Cpu {
+    /// Exact, unless threads have ended meanwhile and took more with them than rounding can be.
+    pub(super) fn since(self, earlier: Self) -> u64 {
+        let (exact, coarse) = (self.exact.saturating_sub(earlier.exact), self.coarse.saturating_sub(earlier.coarse));
+        if coarse > exact + 3 * TICK { coarse } else { exact }
     }
-    const TICK: u64 = 10_000_000;
-    let stat = read(&format!("{task}/stat"))?;
+}
+
+fn cpu_of_thread(task: &str) -> Option<u64> {
+    read(&format!("{task}/schedstat"))?.split_whitespace().next()?.parse().ok()
+}
+
+fn cpu_of_process(pid: u32) -> Option<u64> {
+    let stat = read(&format!("/proc/{pid}/stat"))?;
     // The name may have anything in it, but its end is the last parenthesis.
     let mut numbers = stat.rsplit_once(')')?.1.split_whitespace().skip(11).map(str::parse::<u64>);
     Some((numbers.next()?.ok()? + numbers.next()?.ok()?) * TICK)
@@ -163,6 +185,13 @@ mod tests {
         assert!(share("0-3", "2,5") && !share("0-1,4", "2-3,5") && share("7", "7\n"));
     }
 
+    #[test]
+    fn threads_that_ended_count_too() {
+        let before = Cpu { exact: 50 * TICK, coarse: 60 * TICK };
+        assert_eq!(Cpu { exact: 51 * TICK, coarse: 62 * TICK }.since(before), TICK);
+        assert_eq!(Cpu { exact: 1, coarse: 160 * TICK }.since(before), 100 * TICK);
+    }
+
     #[cfg(target_os = "linux")]
     #[test]
     fn a_process_that_works_has_used_time() {
@@ -172,7 +201,9 @@ mod tests {
         while begun.elapsed() < Duration::from_millis(30) {
             std::hint::black_box(0);
         }
-        assert!(own.cpu().unwrap() > before && memory(std::process::id()).unwrap() > 0 && own.cores().is_some());
+        assert!(
+            own.cpu().unwrap().since(before) > 0 && memory(std::process::id()).unwrap() > 0 && own.cores().is_some()
+        );
         assert!(Processes::new(&[u32::MAX]).is_err());
         assert_eq!(Processes::default().cpu(), None);
     }

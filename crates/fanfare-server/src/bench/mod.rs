@@ -116,9 +116,9 @@ fn bench(options: &BenchOptions) -> Result<bool, Failure> {
     let load = Load::new(&options.load);
     let mut yardstick = None;
     if options.look.floor {
-        progress.about = "floor: ";
+        progress.about = "floor";
         yardstick = Some(measure_floor(&load, options, &mut progress)?);
-        progress.about = "server: ";
+        progress.about = "server";
     }
     let mut server = load.measure(&place, &mut progress)?;
     server.cores = place.processes.cores();
@@ -159,6 +159,10 @@ fn place(options: &BenchOptions) -> Result<Place, Failure> {
     let BenchOptions { connect, load, other, .. } = options;
     let one = load.target == Fan::One;
     let base = base(&connect.url);
+    if other.subscribe_url.is_none() || other.publish_url.is_none() {
+        // So that what is said about it is about what was written.
+        Request::new("--url", &Method::GET, &connect.url, &[], None)?;
+    }
     let mut common = Vec::new();
     if let Some(token) = &connect.token {
         common.push(("authorization".to_owned(), format!("Bearer {token}")));

@@ -43,6 +43,8 @@ pub(super) struct Published {
     pub(super) ended: u64,
     /// Nanoseconds from when an event was due until it went out.
     pub(super) late: Histogram<u64>,
+    /// Open until this is dropped: a server may have a thread for each, whose CPU time can be read as long as it lives.
+    connections: Vec<TcpStream>,
 }
 
 /// Why an event was not accepted.
@@ -81,6 +83,7 @@ impl Publishing {
             whole.was_answered |= part.was_answered;
             whole.ended = whole.ended.max(part.ended);
             _ = whole.late.add(&part.late);
+            whole.connections.extend(part.connections);
         }
         whole.refused.sort_unstable();
         whole
@@ -94,6 +97,7 @@ impl Publishing {
         loop {
             let number = next.fetch_add(1, Ordering::Relaxed);
             if number >= count {
+                published.connections.extend(connection.stream);
                 return published;
             }
             let due = match self.rate {
@@ -121,8 +125,17 @@ impl Publishing {
 
 impl Published {
     fn new(count: u32, begun: u64) -> Self {
-        let (refused, failures) = (Vec::new(), Failures::new());
-        Self { count, refused, failures, said: None, was_answered: false, begun, ended: begun, late: histogram() }
+        Self {
+            count,
+            refused: Vec::new(),
+            failures: Failures::new(),
+            said: None,
+            was_answered: false,
+            begun,
+            ended: begun,
+            late: histogram(),
+            connections: Vec::new(),
+        }
     }
 }
 

@@ -16,6 +16,7 @@ pub(super) struct Measured {
     pub(super) published: Published,
     pub(super) received: Received,
     pub(super) processes: usize,
+    pub(super) rate: Rate,
     pub(super) cpu_connects: Option<u64>,
     pub(super) cpu_deliveries: Option<u64>,
     pub(super) memory: Option<u64>,
@@ -100,8 +101,14 @@ impl Figures {
     pub(super) fn new(measured: &Measured) -> Self {
         let Measured { connected, published, received, .. } = measured;
         let deliveries = received.delivered + received.duplicates;
+        // The last event has its share of the schedule too: ten at 10/s take a second.
+        let scheduled = match measured.rate {
+            Rate::Max => 0.0,
+            Rate::PerSecond(rate) => f64::from(published.count) / rate,
+        };
         let connect_seconds = seconds(connected.begun, connected.ended);
-        let delivering = seconds(published.begun, received.last);
+        let publishing = seconds(published.begun, published.ended).max(scheduled);
+        let delivering = seconds(published.begun, received.last).max(scheduled);
         let accepted = u64::from(published.count) - published.refused.len() as u64;
         Self {
             cores: None,
@@ -114,7 +121,7 @@ impl Figures {
             published: accepted,
             publish_failures: published.failures.clone(),
             publish_refusal: published.said.clone(),
-            publishes_per_second: in_a_second(accepted, seconds(published.begun, published.ended)),
+            publishes_per_second: in_a_second(accepted, publishing),
             publish_late_us: Spans::new(&published.late),
             expected: received.expected,
             delivered: received.delivered,

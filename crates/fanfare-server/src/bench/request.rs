@@ -49,7 +49,7 @@ impl Request {
     ) -> Result<Self, Failure> {
         let refuse = |why: String| Failure::Input(format!("{option}: {url:?} {why}"));
         let example = Fill { n: Some(0), seq: 0, data: "0" }.into(url);
-        let uri: Uri = example.parse().map_err(|error| refuse(format!("is not a URL ({error})")))?;
+        let uri: Uri = example.parse().map_err(|error| refuse(format!("is not a URL ({error}); write http://host:port/path")))?;
         match uri.scheme_str() {
             Some("http") => {}
             Some("https") => {

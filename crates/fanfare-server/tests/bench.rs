@@ -1,0 +1,336 @@
+//! `fanfare bench` against a real server, and against one that loses, repeats and mixes up what it is told to: what comes
+//! out is exact. No times: what is fast here is slow elsewhere.
+//! `INSTA_UPDATE=always cargo test -p fanfare-server --test bench` writes the snapshots anew.
+#![allow(clippy::unwrap_used, reason = "a test: a failure shall be loud")]
+
+#[path = "cli/said.rs"]
+mod said;
+mod support;
+
+use said::{Said, on_terminal, piped, run};
+use serde_json::{Value, json};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::sync::{Arc, Mutex};
+use support::{Server, fanfare, fanfare_under};
+
+/// A small load, quickly published.
+const SMALL: [&str; 4] = ["bench", "--json", "--events=20", "--connect-rate=max"];
+const PACED: [&str; 2] = ["--subscribers=200", "--rate=200/s"];
+
+fn small<'a>(extra: &[&'a str]) -> Vec<&'a str> {
+    [&SMALL[..], &PACED, extra].concat()
+}
+
+fn alone(arguments: &[&str]) -> Said {
+    run(fanfare(arguments), "")
+}
+
+fn told(said: &Said) -> Value {
+    serde_json::from_str(&said.out).unwrap_or_else(|_| panic!("{said:?}"))
+}
+
+/// These figures of the server.
+fn figures<const N: usize>(said: &Said, names: [&str; N]) -> [u64; N] {
+    let told = told(said);
+    names.map(|name| told["server"][name].as_u64().unwrap_or_else(|| panic!("{name} of {told}")))
+}
+
+#[test]
+fn everything_is_delivered_and_counted() {
+    let server = Server::start(&[]);
+    for extra in [&[][..], &["--target=one"], &["--publishers=3", "--warm-up=5"], &["--size=4000", "--processes=3"]] {
+        let said = piped(&server, &small(extra), "");
+        assert_eq!((said.code, said.err.as_str()), (0, ""), "{said:?}");
+        let expected = if extra == ["--target=one"] { 20 } else { 4_000 };
+        assert_eq!(
+            figures(&said, ["connected", "published", "expected", "delivered", "lost", "duplicates", "misdirected"]),
+            [200, 20, expected, expected, 0, 0, 0],
+            "{extra:?}"
+        );
+    }
+    let said = piped(&server, &[&SMALL[..], &["--subscribers=200", "--rate=max"]].concat(), "");
+    assert_eq!(figures(&said, ["delivered", "lost", "duplicates", "reordered"]), [4_000, 0, 0, 0]);
+    let stats = told(&piped(&server, &["stats"], ""));
+    // Each time 5 to warm up.
+    assert_eq!(stats["totalEventsPublished"], 5 * 25);
+}
+
+#[test]
+fn what_json_has() {
+    let server = Server::start(&[]);
+    let pid = server.id().to_string();
+    let said = piped(&server, &small(&["--pid", &pid]), "");
+    assert_eq!(said.code, 0, "{said:?}");
+    let mut told = told(&said);
+    assert!(told["server"]["cpuPerDeliveryUs"].as_f64().unwrap() > 0.0, "{told}");
+    // Not every processor says its name.
+    told["machine"].as_object_mut().unwrap().remove("cpu");
+    for (object, name) in [("machine", "system"), ("machine", "benchCores"), ("server", "cores")] {
+        assert!(told[object][name].is_string(), "{told}");
+        told[object][name] = json!("TEXT");
+    }
+    without_numbers(&mut told);
+    assert_said!("bench_json", Said { code: 0, out: format!("{told:#}"), err: String::new() });
+}
+
+fn without_numbers(value: &mut Value) {
+    match value {
+        Value::Number(_) => *value = json!("NUMBER"),
+        Value::Object(all) => all.values_mut().for_each(without_numbers),
+        Value::Array(all) => all.iter_mut().for_each(without_numbers),
+        _ => {}
+    }
+}
+
+#[test]
+fn the_floor_is_measured_under_the_same_load() {
+    let server = Server::start(&[]);
+    for target in ["all", "one"] {
+        let said = piped(&server, &small(&["--floor", "--target", target]), "");
+        assert_eq!(said.code, 0, "{said:?}");
+        let told = told(&said);
+        for name in ["connected", "published", "expected", "delivered", "lost", "duplicates"] {
+            assert_eq!(told["floor"][name], told["server"][name], "{name}");
+        }
+        assert!(told["ratio"]["latencyP99"].as_f64().unwrap() > 0.0, "{told}");
+        assert!(told["floor"]["cpuPerDeliveryUs"].as_f64().unwrap() > 0.0, "{told}");
+        // The same bytes, but for a cursor's length.
+        let bytes = |of: &str| told[of]["bytesPerDelivery"].as_f64().unwrap();
+        assert!((bytes("floor") - bytes("server")).abs() < 8.0, "{told}");
+    }
+}
+
+#[test]
+fn few_descriptors_make_more_processes() {
+    let server = Server::start(&[]);
+    let url = format!("http://{}", server.address);
+    let few = |arguments: &[&str]| {
+        let limit = "ulimit -n 64; exec \"$0\" \"$@\"";
+        let mut command = fanfare_under(&["bash", "-c", limit], &[&SMALL, arguments].concat());
+        command.env("FANFARE_URL", &url);
+        run(command, "")
+    };
+    let said = few(&PACED);
+    assert_eq!(said.code, 0, "{said:?}");
+    assert_eq!(figures(&said, ["processes", "connected", "delivered", "lost"]), [7, 200, 4_000, 0]);
+    let said = few(&["--subscribers=100000"]);
+    assert_eq!(said.code, 2, "{said:?}");
+    assert!(said.err.contains("raise the limit on descriptors"), "{said:?}");
+}
+
+#[test]
+fn a_table_and_a_bar_are_for_people() {
+    let server = Server::start(&[]);
+    let arguments = ["bench", "--subscribers=50", "--events=10", "--rate=100/s"];
+    let said = on_terminal(&server, &arguments, &[]);
+    assert_eq!(said.code, 0, "{said:?}");
+    assert!(said.out.contains("delivered 500 of 500") && said.out.contains('█'), "{said:?}");
+    let said = piped(&server, &arguments, "");
+    assert_eq!((said.code, said.err.as_str()), (0, ""), "{said:?}");
+    let rows: Vec<&str> =
+        said.out.lines().map(|line| line.split("  ").find(|part| !part.is_empty()).unwrap_or("")).collect();
+    for row in ["connected", "published", "delivered", "lost", "latency p50", "p99.9"] {
+        assert!(rows.contains(&row), "{row}: {rows:?}");
+    }
+    assert!(said.out.contains("50 streams of http://") && said.out.contains("500 of 500"), "{said:?}");
+}
+
+/// A stream of the scripted server. Every second one is chunked, and all are written in small pieces.
+struct Stream {
+    socket: Option<TcpStream>,
+    chunked: bool,
+}
+
+impl Stream {
+    fn send(&mut self, data: &str) {
+        let frame = format!(": comment\nid: 1\nevent: x\ndata: {data}\n\n");
+        let Some(socket) = &mut self.socket else { return };
+        for piece in frame.as_bytes().chunks(50) {
+            let piece = String::from_utf8_lossy(piece);
+            let wire = if self.chunked { format!("{:x}\r\n{piece}\r\n", piece.len()) } else { piece.into_owned() };
+            socket.write_all(wire.as_bytes()).unwrap();
+        }
+    }
+}
+
+/// What it does with an event: its number, whom it is for, its data. It returns the status of its answer.
+type Script = Box<dyn FnMut(usize, usize, &str, &mut [Stream]) -> u16 + Send>;
+
+/// Streams are `GET /N`; an event is a body of number, recipient and data. Returns its address.
+fn scripted(script: Script) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let (script, streams) = (Arc::new(Mutex::new(script)), Arc::new(Mutex::new(Vec::<Stream>::new())));
+    std::thread::spawn(move || {
+        for socket in listener.incoming().map(Result::unwrap) {
+            socket.set_nodelay(true).unwrap();
+            let (script, streams) = (Arc::clone(&script), Arc::clone(&streams));
+            std::thread::spawn(move || serve(socket, &script, &streams));
+        }
+    });
+    address
+}
+
+fn serve(socket: TcpStream, script: &Mutex<Script>, streams: &Mutex<Vec<Stream>>) {
+    let mut reader = BufReader::new(socket.try_clone().unwrap());
+    let mut socket = socket;
+    loop {
+        let (mut first, mut line, mut length) = (String::new(), String::new(), 0);
+        if reader.read_line(&mut first).unwrap_or(0) == 0 {
+            return;
+        }
+        while reader.read_line(&mut line).unwrap() > 2 {
+            if let Some(text) = line.strip_prefix("content-length: ") {
+                length = text.trim().parse().unwrap();
+            }
+            line.clear();
+        }
+        if let Some(path) = first.strip_prefix("GET /") {
+            let number: usize = path.split(' ').next().unwrap().parse().unwrap();
+            let chunked = number % 2 == 1;
+            let how = if chunked { "transfer-encoding: chunked\r\n" } else { "" };
+            write!(socket, "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n{how}\r\n").unwrap();
+            let mut streams = streams.lock().unwrap();
+            if streams.len() <= number {
+                streams.resize_with(number + 1, || Stream { socket: None, chunked: false });
+            }
+            streams[number] = Stream { socket: Some(socket), chunked };
+            return;
+        }
+        let mut body = vec![0; length];
+        reader.read_exact(&mut body).unwrap();
+        let body = String::from_utf8(body).unwrap();
+        let mut words = body.split(' ');
+        let (seq, n) = (words.next().unwrap().parse().unwrap(), words.next().unwrap().parse().unwrap_or(0));
+        let status = script.lock().unwrap()(seq, n, words.next().unwrap(), &mut streams.lock().unwrap());
+        write!(socket, "HTTP/1.1 {status} X\r\ncontent-length: 5\r\n\r\nhello").unwrap();
+    }
+}
+
+/// Ten subscribers and twenty events, one of them to warm up.
+fn at(address: &str, one: bool, extra: &[&str]) -> Said {
+    let (subscribe, publish) = (format!("http://{address}/{{n}}"), format!("http://{address}/publish"));
+    let (target, body) = if one { ("one", "{seq} {n} {data}") } else { ("all", "{seq} - {data}") };
+    let mut arguments = vec!["bench", "--json", "--subscribers=10", "--events=20", "--warm-up=1", "--rate=200/s"];
+    arguments.extend(["--timeout=1s", "--target", target, "--publish-body", body]);
+    arguments.extend(["--subscribe-url", &subscribe, "--publish-url", &publish]);
+    arguments.extend(extra);
+    alone(&arguments)
+}
+
+#[test]
+fn losses_repetitions_and_disorder_are_told_exactly() {
+    let mut held = String::new();
+    let address = scripted(Box::new(move |seq, _, data, streams| {
+        for (number, stream) in streams.iter_mut().enumerate() {
+            let odd = number % 2 == 1;
+            match seq {
+                3 if !odd => {}
+                5 => {
+                    stream.send(data);
+                    stream.send(data);
+                }
+                7 if odd => data.clone_into(&mut held),
+                8 if odd => {
+                    stream.send(data);
+                    stream.send(&held);
+                }
+                _ => stream.send(data),
+            }
+        }
+        200
+    }));
+    let names = ["connected", "expected", "delivered", "lost", "duplicates", "reordered", "streamsEnded"];
+    let said = at(&address, false, &[]);
+    assert_eq!(said.code, 1, "{said:?}");
+    assert_eq!(figures(&said, names), [10, 200, 195, 5, 10, 5, 0]);
+    let said = at(&address, false, &["--allow-loss"]);
+    assert_eq!(said.code, 0, "{said:?}");
+    assert_eq!(figures(&said, names), [10, 200, 195, 5, 10, 5, 0]);
+}
+
+#[test]
+fn a_stream_that_ends_has_lost_the_rest() {
+    let mut begun = 0;
+    let address = scripted(Box::new(move |seq, _, data, streams| {
+        // The first is the warm-up.
+        begun += 1;
+        if seq == 10 && begun > 1 {
+            streams[0].socket = None;
+            streams[1].socket.as_mut().unwrap().write_all(b"0\r\n\r\n").unwrap();
+            streams[1].socket = None;
+        }
+        streams.iter_mut().for_each(|stream| stream.send(data));
+        200
+    }));
+    let said = at(&address, false, &[]);
+    assert_eq!(said.code, 1, "{said:?}");
+    assert_eq!(figures(&said, ["expected", "delivered", "lost", "streamsEnded"]), [200, 180, 20, 2]);
+}
+
+#[test]
+fn an_event_for_one_that_reaches_another_is_told() {
+    let address = scripted(Box::new(move |seq, n, data, streams| {
+        let n = if seq == 4 { (n + 1) % 10 } else { n };
+        streams[n].send(data);
+        200
+    }));
+    let said = at(&address, true, &[]);
+    assert_eq!(said.code, 1, "{said:?}");
+    assert_eq!(figures(&said, ["expected", "delivered", "lost", "misdirected"]), [20, 19, 1, 1]);
+}
+
+#[test]
+fn an_event_that_is_refused_is_not_lost() {
+    let address = scripted(Box::new(|seq, _, data, streams| {
+        if matches!(seq, 2 | 9) {
+            return 503;
+        }
+        streams.iter_mut().for_each(|stream| stream.send(data));
+        202
+    }));
+    let said = at(&address, false, &[]);
+    assert_eq!(said.code, 1, "{said:?}");
+    assert_eq!(figures(&said, ["published", "expected", "delivered", "lost"]), [18, 180, 180, 0]);
+    let told = told(&said);
+    assert_eq!(told["server"]["publishFailures"], json!({ "answered 503 Service Unavailable": 2 }));
+    assert_eq!(told["server"]["publishRefusal"], "hello");
+}
+
+#[test]
+fn a_server_that_refuses_is_told() {
+    let silent = scripted(Box::new(|_, _, _, _| 200));
+    assert_said!("bench_silent", at(&silent, false, &[]));
+    let refusing = scripted(Box::new(|_, _, _, _| 413));
+    assert_said!("bench_publish_refused", at(&refusing, false, &[]));
+    let server = Server::start(&["--max-clients", "120", "--token", "secret-token"]);
+    assert_said!("bench_token", piped(&server, &["bench", "--subscribers=10"], ""));
+    let said = piped(&server, &small(&["--token", "secret-token"]), "");
+    // Places that are taken end with `$closing`, which is a stream too, and ends.
+    assert_eq!(said.code, 1, "{said:?}");
+    let [ended, lost] = figures(&said, ["streamsEnded", "lost"]);
+    assert_eq!((ended, lost), (80, 80 * 20), "{said:?}");
+    let missing = format!("http://{}/nowhere", server.address);
+    assert_said!("bench_not_there", alone(&["bench", "--subscribers=10", "--subscribe-url", &missing]));
+    let text = format!("http://{}/healthz", server.address);
+    let said = alone(&["bench", "--subscribers=10", "--subscribe-url", &text]);
+    assert!(said.code == 1 && said.err.contains("instead of text/event-stream"), "{said:?}");
+    // A port that was free a moment ago.
+    let url = format!("http://{}", TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap());
+    assert_said!("bench_unreachable", alone(&["bench", "--subscribers=10", "--url", &url]));
+}
+
+#[test]
+fn options_that_make_no_sense_are_refused() {
+    assert_said!("bench_https", alone(&["bench", "--url", "https://127.0.0.1:4000"]));
+    assert_said!("bench_rate", alone(&["bench", "--rate", "5"]));
+    assert_said!("bench_size", alone(&["bench", "--size", "10"]));
+    assert_said!("bench_subscribers", alone(&["bench", "--subscribers", "0"]));
+    assert_said!("bench_url", alone(&["bench", "--url", "localhost:4000"]));
+    assert_said!("bench_no_data", alone(&["bench", "--publish-body", "{seq}"]));
+    assert_said!("bench_no_n", alone(&["bench", "--target=one", "--publish-body", "{data}"]));
+    assert_said!("bench_n", alone(&["bench", "--publish-body", "{n} {data}"]));
+    assert_said!("bench_header", alone(&["bench", "--publish-header", "a b: c"]));
+    assert_said!("bench_pid", alone(&["bench", "--pid", "4294967295"]));
+}
