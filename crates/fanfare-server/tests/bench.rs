@@ -261,7 +261,9 @@ fn a_stream_that_ends_has_lost_the_rest() {
             streams[1].socket.as_mut().unwrap().write_all(b"0\r\n\r\n").unwrap();
             streams[1].socket = None;
         }
-        streams.iter_mut().for_each(|stream| stream.send(data));
+        for stream in streams.iter_mut() {
+            stream.send(data);
+        }
         200
     }));
     let said = at(&address, false, &[]);
@@ -287,7 +289,9 @@ fn an_event_that_is_refused_is_not_lost() {
         if matches!(seq, 2 | 9) {
             return 503;
         }
-        streams.iter_mut().for_each(|stream| stream.send(data));
+        for stream in streams.iter_mut() {
+            stream.send(data);
+        }
         202
     }));
     let said = at(&address, false, &[]);

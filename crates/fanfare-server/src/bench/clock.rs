@@ -27,6 +27,11 @@ pub(super) fn now() -> u64 {
     day + instant.elapsed().as_nanos() as u64
 }
 
+/// When something is due that is done so often in a second, counted from 0.
+pub(super) fn due(begun: u64, number: u64, rate: f64) -> u64 {
+    begun + Duration::from_secs_f64(number as f64 / rate).as_nanos() as u64
+}
+
 /// Waits until then, or not at all.
 pub(super) fn sleep_until(then: u64) {
     std::thread::sleep(Duration::from_nanos(then.saturating_sub(now())));

@@ -33,6 +33,7 @@ use std::io::{self, BufRead as _};
 use std::process::ExitCode;
 
 /// How many bytes of data an event may have: room for what is looked for, and no more than others take.
+#[expect(clippy::cast_possible_wrap, reason = "as clap wants it; both are small")]
 pub(crate) const SIZES: std::ops::RangeInclusive<i64> = marker::LEN as i64..=fanfare::limits::DATA_MAX as i64 / 2;
 
 /// Where the API of a Fanfare server is, unless it is said.

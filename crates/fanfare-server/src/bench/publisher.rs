@@ -102,7 +102,7 @@ impl Publishing {
             }
             let due = match self.rate {
                 Rate::Max => clock::now(),
-                Rate::PerSecond(rate) => begun + (f64::from(number) / rate * 1e9) as u64,
+                Rate::PerSecond(rate) => clock::due(begun, u64::from(number), rate),
             };
             clock::sleep_until(due);
             let data = marker::data(run, Marker { number, due }, self.size);
@@ -157,15 +157,14 @@ impl<'a> Connection<'a> {
     /// Sees to it that there is a connection.
     fn open(&mut self) -> io::Result<&mut TcpStream> {
         let kept = self.stream.take().filter(|stream| self.used.elapsed() < IDLE || is_open(stream));
-        let stream = match kept {
-            Some(stream) => stream,
-            None => {
-                let stream = TcpStream::connect_timeout(&self.request.address, self.timeout)?;
-                stream.set_nodelay(true)?;
-                stream.set_read_timeout(Some(self.timeout))?;
-                stream.set_write_timeout(Some(self.timeout))?;
-                stream
-            }
+        let stream = if let Some(stream) = kept {
+            stream
+        } else {
+            let stream = TcpStream::connect_timeout(&self.request.address, self.timeout)?;
+            stream.set_nodelay(true)?;
+            stream.set_read_timeout(Some(self.timeout))?;
+            stream.set_write_timeout(Some(self.timeout))?;
+            stream
         };
         self.used = Instant::now();
         Ok(self.stream.insert(stream))

@@ -8,6 +8,7 @@ use crate::cli::{Fan, LoadOptions, Rate};
 use crate::terminal;
 use hdrhistogram::Histogram;
 use serde::Serialize;
+use std::fmt::Write as _;
 
 /// What was counted.
 pub(super) struct Measured {
@@ -137,7 +138,7 @@ impl Figures {
             latency_us: Spans::new(&received.histogram()),
             cpu_per_connect_us: measured.cpu_connects.map(|cpu| per(cpu as f64 / 1e3, connected.connected)),
             cpu_per_delivery_us: measured.cpu_deliveries.map(|cpu| per(cpu as f64 / 1e3, deliveries)),
-            memory_per_subscriber: measured.memory.map(|memory| per(memory as f64, connected.connected) as u64),
+            memory_per_subscriber: measured.memory.and_then(|memory| memory.checked_div(connected.connected)),
         }
     }
 
@@ -247,7 +248,7 @@ impl Whole {
         out.push_str(&terminal::table(&rows));
         for (name, figures) in [("floor: ", self.floor.as_ref()), ("", Some(&self.server))] {
             for note in figures.map(notes).unwrap_or_default() {
-                out.push_str(&format!("\n{name}{}", terminal::plain(&note)));
+                _ = write!(out, "\n{name}{}", terminal::plain(&note));
             }
         }
         if !out.ends_with('\n') {
@@ -322,7 +323,7 @@ const ROWS: &[Row] = &[
 ];
 
 fn whole(number: f64) -> String {
-    if number < 100.0 { format!("{number:.1}") } else { count(number.round() as u64) }
+    if number < 100.0 { format!("{number:.1}") } else { count(format!("{number:.0}").parse().unwrap_or(0)) }
 }
 
 fn micro(us: f64) -> String {

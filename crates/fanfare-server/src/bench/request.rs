@@ -3,6 +3,7 @@
 use super::Failure;
 use http::{HeaderName, HeaderValue, Uri};
 use serde::{Deserialize, Serialize};
+use std::fmt::Write as _;
 use std::net::{SocketAddr, ToSocketAddrs as _};
 
 /// What stands for the number of a subscriber, of an event, and for its data.
@@ -49,7 +50,8 @@ impl Request {
     ) -> Result<Self, Failure> {
         let refuse = |why: String| Failure::Input(format!("{option}: {url:?} {why}"));
         let example = Fill { n: Some(0), seq: 0, data: "0" }.into(url);
-        let uri: Uri = example.parse().map_err(|error| refuse(format!("is not a URL ({error}); write http://host:port/path")))?;
+        let uri: Uri =
+            example.parse().map_err(|error| refuse(format!("is not a URL ({error}); write http://host:port/path")))?;
         match uri.scheme_str() {
             Some("http") => {}
             Some("https") => {
@@ -91,7 +93,7 @@ impl Request {
             fields.push((parsed, value));
         }
         for (name, value) in fields {
-            head.push_str(&format!("{name}: {value}\r\n"));
+            _ = write!(head, "{name}: {value}\r\n");
         }
         Ok(Self { url: url.to_owned(), address, head, body })
     }
@@ -106,7 +108,7 @@ impl Request {
         match &self.body {
             Some(body) => {
                 let body = fill.into(body);
-                text.push_str(&format!("content-length: {}\r\n\r\n{body}", body.len()));
+                _ = write!(text, "content-length: {}\r\n\r\n{body}", body.len());
             }
             None => text.push_str("\r\n"),
         }

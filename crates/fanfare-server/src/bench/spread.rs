@@ -12,8 +12,8 @@ impl Spread {
     pub(super) fn new(subscribers: u32, one: bool) -> Self {
         let subscribers = u64::from(subscribers.max(1));
         // Golden: neighbours in time are far apart in number. Without a common divisor everybody has a turn in each round.
-        let golden = ((subscribers as f64 * 0.618) as u64).max(1);
-        let step = (golden..).find(|step| gcd(*step, subscribers) == 1).unwrap_or(1);
+        let golden = (subscribers * 618 / 1_000).max(1);
+        let step = (golden..=golden + subscribers).find(|step| gcd(*step, subscribers) == 1).unwrap_or(1);
         let inverse = (0..subscribers).find(|number| number * step % subscribers == 1 % subscribers).unwrap_or(0);
         Self { subscribers, step: one.then_some((step, inverse)) }
     }

@@ -198,7 +198,7 @@ impl Process {
                 return REPORT_EVERY / 10;
             }
             if let Some(rate) = self.part.connects_per_second {
-                let due = self.connected.begun + (next as f64 / rate * 1e9) as u64;
+                let due = clock::due(self.connected.begun, next, rate);
                 let now = clock::now();
                 if due > now {
                     return (due - now).clamp(WAIT_MIN, REPORT_EVERY / 10);

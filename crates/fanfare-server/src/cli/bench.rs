@@ -7,6 +7,9 @@ use clap::{Args, ValueEnum};
 use std::net::IpAddr;
 use std::time::Duration;
 
+/// `{n}` for help, in which clap makes a new line of it: with a style, which is none, in the middle.
+const N: &str = "{\u{1b}[0mn}";
+
 /// How often something is done.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Rate {
@@ -37,13 +40,14 @@ pub(crate) enum Role {
 #[command(after_help = format!("\
 Events go to everybody who is connected: use a server that nobody else uses. Plain HTTP only.
 
-In a template, {{n}} is the number of the subscriber, from 0 (in a publish: of the one it is for), {{seq}} the number of \
+In a template, {N} is the number of the subscriber, from 0 (in a publish: of the one it is for), {{seq}} the number of \
 the event, and {{data}} what is looked for in the streams: --size letters, digits and hyphens.
 
 Examples:
   fanfare bench --subscribers 10000 --rate 5/s --events 50
-  fanfare bench --rate max --events 500 --floor --pid \"$(pidof fanfare)\"
-  fanfare bench --subscribe-url http://127.0.0.1:8080/sub --publish-url http://127.0.0.1:8080/pub --publish-body '{{data}}'
+  fanfare bench --rate max --events 500 --floor --pid $(pidof -s fanfare)
+  fanfare bench --subscribe-url http://127.0.0.1:8080/sub \\
+    --publish-url http://127.0.0.1:8080/pub --publish-body '{{data}}'
 
 {EXIT_CODES}
 
@@ -117,8 +121,7 @@ pub(crate) struct LoadOptions {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Other servers")]
 pub(crate) struct OtherOptions {
-    /// Where streams are [default: those of a Fanfare server, for the users bench-{n}]
-    #[arg(long, value_name = "TEMPLATE")]
+    #[arg(long, value_name = "TEMPLATE", help = format!("Where streams are [default: those of a Fanfare server, of users bench-{N}]"))]
     pub(crate) subscribe_url: Option<String>,
 
     /// Where events are published [default: that of a Fanfare server]

@@ -10,7 +10,9 @@ fn help_and_version() {
     assert_said!("help", run(fanfare(&["-h"]), ""));
     let version = run(fanfare(&["--version"]), "");
     assert_eq!(version.out, concat!("fanfare ", env!("CARGO_PKG_VERSION"), "\n"));
-    for command in ["serve", "publish", "subscribe", "stats", "clients", "disconnect", "bench", "log", "completions", "man"] {
+    for command in
+        ["serve", "publish", "subscribe", "stats", "clients", "disconnect", "bench", "log", "completions", "man"]
+    {
         let said = run(fanfare(&[command, "--help"]), "");
         assert_eq!((said.code, said.err.as_str()), (0, ""), "{command}");
         assert!(said.out.contains("Usage: fanfare"), "{command}");
