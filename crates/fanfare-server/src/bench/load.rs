@@ -68,6 +68,7 @@ impl<'a> Load<'a> {
             received,
             processes: crew.len(),
             rate: options.rate,
+            publishers: options.publishers,
             cpu_connects,
             cpu_deliveries,
             memory,
@@ -122,19 +123,11 @@ impl<'a> Load<'a> {
         Ok(all)
     }
 
-    /// Loopback has addresses enough, and each has its own ports.
     fn local_addresses(&self, place: &Place) -> Vec<IpAddr> {
-        let many = self.options.subscribers.div_ceil(STREAMS_PER_ADDRESS);
-        if !self.options.local_addresses.is_empty() {
-            return self.options.local_addresses.clone();
+        if self.options.local_addresses.is_empty() {
+            return addresses_for(self.options.subscribers, place.subscribe.address.ip());
         }
-        match place.subscribe.address.ip() {
-            IpAddr::V4(ip) if ip.is_loopback() && many > 1 && cfg!(target_os = "linux") => {
-                // From 127.0.0.2 on.
-                (0..many).map(|number| Ipv4Addr::from_bits(Ipv4Addr::LOCALHOST.to_bits() + 1 + number).into()).collect()
-            }
-            _ => Vec::new(),
-        }
+        self.options.local_addresses.clone()
     }
 
     /// Publishes so many, waits until they have come or no more come, and asks what did.
@@ -147,7 +140,7 @@ impl<'a> Load<'a> {
         count: u32,
     ) -> Result<(Published, Received), Failure> {
         let options = self.options;
-        crew.order_all(&Order::Count { run })?;
+        crew.order_all(&Order::Count { run, events: count })?;
         let mut left = crew.len();
         let mut begun = Instant::now();
         while left > 0 {
@@ -215,6 +208,16 @@ impl<'a> Load<'a> {
     }
 }
 
+/// Loopback has addresses enough, and each has its own ports. None if one is enough, or elsewhere.
+fn addresses_for(subscribers: u32, target: IpAddr) -> Vec<IpAddr> {
+    let many = subscribers.div_ceil(STREAMS_PER_ADDRESS);
+    if many < 2 || !target.is_loopback() || target.is_ipv6() || cfg!(not(target_os = "linux")) {
+        return Vec::new();
+    }
+    // From 127.0.0.2 on.
+    (1..=many).map(|number| Ipv4Addr::from_bits(Ipv4Addr::LOCALHOST.to_bits() + number).into()).collect()
+}
+
 fn used(before: Option<Cpu>, after: Option<Cpu>) -> Option<u64> {
     Some(after?.since(before?))
 }
@@ -234,4 +237,22 @@ fn refused(published: &Published) -> Failure {
     let said = published.said.as_ref().map(|said| format!(": {said}")).unwrap_or_default();
     let message = format!("no event could be published: {most}{said}");
     if published.was_answered { Failure::Refused(message) } else { Failure::Unreachable(message) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn streams_that_one_address_has_no_ports_for_have_several() {
+        let of = |subscribers, target: &str| {
+            let all = addresses_for(subscribers, target.parse().unwrap());
+            all.iter().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        assert!(
+            of(20_000, "127.0.0.1").is_empty() && of(50_000, "10.0.0.1").is_empty() && of(50_000, "::1").is_empty()
+        );
+        assert_eq!(of(50_000, "127.0.0.1"), ["127.0.0.2", "127.0.0.3", "127.0.0.4"]);
+    }
 }

@@ -30,8 +30,8 @@ pub(super) struct Part {
 pub(super) enum Order {
     /// Connect.
     Start(Box<Part>),
-    /// From now on events of this run count.
-    Count { run: u32 },
+    /// From now on events of this run count, of which there are so many.
+    Count { run: u32, events: u32 },
     /// So many were published, but for those: say when all of them are there.
     Await { published: u32, refused: Vec<u32> },
     /// Tell what came.
@@ -74,11 +74,11 @@ pub(super) struct Received {
     pub(super) lost: u64,
     pub(super) duplicates: u64,
     pub(super) reordered: u64,
-    /// For somebody else.
+    /// For somebody else, or never published.
     pub(super) misdirected: u64,
     /// Streams that have ended, from the beginning.
     pub(super) ended: u64,
-    /// Reads that brought events, and bytes of all reads.
+    /// Reads that brought events, and bytes of all reads, heartbeats too.
     pub(super) reads: u64,
     pub(super) bytes: u64,
     /// When the last one came.

@@ -18,6 +18,7 @@ pub(super) struct Measured {
     pub(super) received: Received,
     pub(super) processes: usize,
     pub(super) rate: Rate,
+    pub(super) publishers: u32,
     pub(super) cpu_connects: Option<u64>,
     pub(super) cpu_deliveries: Option<u64>,
     pub(super) memory: Option<u64>,
@@ -47,7 +48,9 @@ pub(super) struct Figures {
     pub(super) delivered: u64,
     pub(super) lost: u64,
     pub(super) duplicates: u64,
-    pub(super) reordered: u64,
+    /// Absent if several connections published: there was no order.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) reordered: Option<u64>,
     pub(super) misdirected: u64,
     pub(super) streams_ended: u64,
     pub(super) seconds: f64,
@@ -69,7 +72,6 @@ pub(super) struct Spans {
     p50: f64,
     p90: f64,
     p99: f64,
-    #[serde(rename = "p99.9")]
     p999: f64,
     max: f64,
 }
@@ -128,7 +130,7 @@ impl Figures {
             delivered: received.delivered,
             lost: received.lost,
             duplicates: received.duplicates,
-            reordered: received.reordered,
+            reordered: (measured.publishers == 1).then_some(received.reordered),
             misdirected: received.misdirected,
             streams_ended: received.ended,
             seconds: rounded(delivering),
@@ -314,7 +316,7 @@ const ROWS: &[Row] = &[
     ("  bytes for each", |f| Some(format!("{:.0}", f.bytes_per_delivery)), |_| None),
     ("lost", |f| Some(count(f.lost)), |_| None),
     ("duplicates", |f| Some(count(f.duplicates)), |_| None),
-    ("reordered", |f| Some(count(f.reordered)), |_| None),
+    ("reordered", |f| f.reordered.map(count), |_| None),
     ("latency p50", |f| Some(micro(f.latency_us.p50)), |r| Some(r.latency_p50)),
     ("  p90", |f| Some(micro(f.latency_us.p90)), |_| None),
     ("  p99", |f| Some(micro(f.latency_us.p99)), |r| Some(r.latency_p99)),

@@ -48,6 +48,7 @@ struct Subscriber {
 /// What is counted for one run.
 struct Counts {
     finder: Finder,
+    events: u32,
     received: Received,
     latency: Histogram<u64>,
 }
@@ -155,13 +156,17 @@ impl Process {
     fn obey(&mut self, order: Order) -> io::Result<()> {
         match order {
             Order::Start(_) => Ok(()),
-            Order::Count { run } => {
+            Order::Count { run, events } => {
                 for subscriber in &mut self.subscribers {
                     subscriber.rest.clear();
                     subscriber.tally = Tally::default();
                 }
-                self.counts =
-                    Some(Counts { finder: Finder::new(run), received: Received::default(), latency: histogram() });
+                self.counts = Some(Counts {
+                    finder: Finder::new(run),
+                    events,
+                    received: Received::default(),
+                    latency: histogram(),
+                });
                 self.awaited = None;
                 self.reported = 0;
                 tell(&Report::Counting)
@@ -278,10 +283,11 @@ impl Process {
             let counts = &mut self.counts;
             let (rest, tally, spread) = (&mut subscriber.rest, &mut subscriber.tally, &self.spread);
             let taken = subscriber.answer.take(&buffer[..read], &mut |piece| {
-                let Some(Counts { finder, received, latency }) = counts.as_mut() else { return };
+                let Some(Counts { finder, events: published, received, latency }) = counts.as_mut() else { return };
                 finder.find(rest, piece, &mut |marker| {
                     events += 1;
-                    let Some(place) = spread.place(marker.number, n) else {
+                    let known = marker.number < *published;
+                    let Some(place) = spread.place(marker.number, n).filter(|_| known) else {
                         received.misdirected += 1;
                         return;
                     };
