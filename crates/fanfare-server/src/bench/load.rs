@@ -24,6 +24,8 @@ pub(super) struct Place {
     pub(super) subscribe: Request,
     pub(super) publish: Request,
     pub(super) processes: Processes,
+    /// What to connect from; none is the system's choice.
+    pub(super) local_addresses: Vec<IpAddr>,
 }
 
 pub(super) struct Load<'a> {
@@ -78,7 +80,10 @@ impl<'a> Load<'a> {
     fn connect(&self, crew: &mut Crew, place: &Place, progress: &mut Progress) -> Result<Connected, Failure> {
         let options = self.options;
         let processes = crew.len() as u32;
-        let local_addresses = self.local_addresses(place);
+        let mut local_addresses = place.local_addresses.clone();
+        if local_addresses.is_empty() {
+            local_addresses = addresses_for(options.subscribers, place.subscribe.address.ip());
+        }
         let mut first = 0;
         for member in 0..processes {
             // The remainder goes to the first ones.
@@ -121,13 +126,6 @@ impl<'a> Load<'a> {
             return Err(unconnected(&place.subscribe, &all.failures));
         }
         Ok(all)
-    }
-
-    fn local_addresses(&self, place: &Place) -> Vec<IpAddr> {
-        if self.options.local_addresses.is_empty() {
-            return addresses_for(self.options.subscribers, place.subscribe.address.ip());
-        }
-        self.options.local_addresses.clone()
     }
 
     /// Publishes so many, waits until they have come or no more come, and asks what did.

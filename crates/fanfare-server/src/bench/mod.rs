@@ -149,6 +149,8 @@ fn measure_floor(load: &Load<'_>, options: &BenchOptions, progress: &mut Progres
         subscribe: Request::new("--floor", &Method::GET, &format!("{base}/{}", request::N), &[], None)?,
         publish: Request::new("--floor", &Method::POST, &format!("{base}/publish"), &[], body)?,
         processes: Processes::new(&processes).map_err(Failure::Input)?,
+        // Those of the options may not reach it.
+        local_addresses: Vec::new(),
     };
     let mut figures = load.measure(&floor, progress)?;
     figures.cores = floor.processes.cores();
@@ -201,7 +203,8 @@ fn place(options: &BenchOptions) -> Result<Place, Failure> {
     if !one && publish.has(request::N) {
         return Err(Failure::Input("{n} in a publish is whom the event is for, and needs --target one".into()));
     }
-    Ok(Place { subscribe, publish, processes: Processes::default() })
+    let local_addresses = load.local_addresses.clone();
+    Ok(Place { subscribe, publish, processes: Processes::default(), local_addresses })
 }
 
 /// Without a path, the API is where it is by default.
