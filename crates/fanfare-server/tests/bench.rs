@@ -157,6 +157,15 @@ fn streams_come_from_the_addresses_that_are_said() {
     assert_eq!(peers.join().unwrap(), ["127.0.0.2", "127.0.0.3"].map(str::to_owned).into());
 }
 
+#[test]
+fn no_time_is_too_long_and_none_is_short() {
+    let server = Server::start(&[]);
+    let said = piped(&server, &small(&["--timeout=99999999999d"]), "");
+    assert_eq!((said.code, figures(&said, ["delivered"])), (0, [4_000]), "{said:?}");
+    let said = piped(&server, &small(&["--timeout=0s"]), "");
+    assert!(matches!(said.code, 1 | 3) && said.err.starts_with("fanfare: no stream could be opened"), "{said:?}");
+}
+
 #[cfg(target_os = "linux")]
 #[test]
 fn nothing_is_left_of_a_bench_that_is_killed() {

@@ -154,7 +154,8 @@ impl<'a> Load<'a> {
             size: options.size as usize,
             rate: options.rate,
             publishers: options.publishers,
-            timeout: options.timeout,
+            // Sockets take no time of none.
+            timeout: options.timeout.max(Duration::from_millis(1)),
         };
         let what = if run == self.run { "warm-up, published" } else { "published" };
         let done = AtomicU32::new(0);

@@ -225,7 +225,9 @@ impl Process {
         self.subscribers.push(Subscriber { state: State::Opening, stream, answer, rest: Vec::new(), tally });
         match error {
             Some(error) => self.fail(index, cause("could not connect", &error)),
-            None => self.deadlines.push_back((clock::now() + self.part.timeout_ms * 1_000_000, index)),
+            None => self
+                .deadlines
+                .push_back((clock::now().saturating_add(self.part.timeout_ms.saturating_mul(1_000_000)), index)),
         }
     }
 
