@@ -58,10 +58,14 @@ struct Slot {
 /// Slots are allocated by the page: growing moves nothing and leaves at most one page unused.
 const PAGE: usize = 256;
 
+/// Keys are spread over so many tables: one that grows is moved while everybody waits, and one of two million keys took
+/// a tenth of a second.
+const TABLES: usize = 256;
+
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Directory {
-    by_key: HashTable<u32>,
+    by_key: Box<[HashTable<u32>]>,
     entries: Vec<Option<Entry>>,
     free_entries: Vec<u32>,
     pages: Vec<Box<[Slot]>>,
@@ -89,7 +93,7 @@ pub struct ClientInfo {
 impl Directory {
     pub(crate) fn new(shards: usize) -> Self {
         Self {
-            by_key: HashTable::new(),
+            by_key: (0..TABLES).map(|_| HashTable::new()).collect(),
             entries: Vec::new(),
             free_entries: Vec::new(),
             pages: Vec::new(),
@@ -174,7 +178,7 @@ impl Directory {
 
     fn find(&self, key: Key) -> Option<u32> {
         let entry = |number: u32| self.entries[number as usize].as_ref();
-        self.by_key.find(key.word(), |number| entry(*number).is_some_and(|entry| entry.key == key)).copied()
+        self.by_key[table(key)].find(key.word(), |number| entry(*number).is_some_and(|entry| entry.key == key)).copied()
     }
 
     fn enter(&mut self, keyer: &Keyer, kind: Kind, name: &str, value: &str, slot: u32) -> u32 {
@@ -198,7 +202,7 @@ impl Directory {
             (self.entries.len() - 1) as u32
         };
         let entries = &self.entries;
-        self.by_key.insert_unique(key.word(), number, |number| {
+        self.by_key[table(key)].insert_unique(key.word(), number, |number| {
             entries[*number as usize].as_ref().map_or(0, |entry| entry.key.word())
         });
         number
@@ -212,15 +216,16 @@ impl Directory {
             return;
         }
         let key = entry.key;
-        if let Ok(found) = self.by_key.find_entry(key.word(), |candidate| *candidate == number) {
+        let by_key = &mut self.by_key[table(key)];
+        if let Ok(found) = by_key.find_entry(key.word(), |candidate| *candidate == number) {
             found.remove();
         }
         self.entries[number as usize] = None;
         self.free_entries.push(number);
         // After a storm the tables may be mostly holes: give the memory back.
-        if self.by_key.len() < self.by_key.capacity() / 8 && self.by_key.capacity() > 1_024 {
+        if by_key.len() < by_key.capacity() / 8 && by_key.capacity() > 64 {
             let entries = &self.entries;
-            self.by_key.shrink_to(0, |number| entries[*number as usize].as_ref().map_or(0, |entry| entry.key.word()));
+            by_key.shrink_to(0, |number| entries[*number as usize].as_ref().map_or(0, |entry| entry.key.word()));
         }
     }
 
@@ -335,6 +340,11 @@ impl Entry {
         let text = |bytes| core::str::from_utf8(bytes).unwrap_or_default();
         (Kind::from_byte(self.text[0]), text(name), text(value))
     }
+}
+
+/// The table a key is in. Not by the word that the tables hash by: within each they would all be alike.
+fn table(key: Key) -> usize {
+    key.words().1 as usize % TABLES
 }
 
 fn from_bitmap(slots: RoaringBitmap) -> Option<(Recipients, usize)> {
@@ -474,7 +484,7 @@ mod tests {
             assert!(directory.remove(slot, generation));
             assert!(!directory.remove(slot, generation), "gone once");
         }
-        assert_eq!((directory.len(), directory.by_key.len()), (0, 0));
+        assert_eq!((directory.len(), directory.by_key.iter().map(HashTable::len).sum::<usize>()), (0, 0));
         assert_eq!(directory.free_entries.len(), directory.entries.len());
         assert_eq!(directory.connected_at_sum, 0);
         let (slot, generation) = directory.insert(&Identity::anonymous(), &keyer, 1);
