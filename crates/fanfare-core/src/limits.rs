@@ -33,6 +33,8 @@ pub const VISIT_SLICES: usize = 64;
 pub const PIPE_BYTES: usize = 16 * 1024;
 /// Most bytes of frames one shard's window refers to.
 pub const WINDOW_BYTES: usize = 4 * 1024 * 1024;
+/// Most bytes of sets of recipients one shard's window refers to, each counted once.
+pub const WINDOW_SETS_BYTES: usize = 32 * 1024 * 1024;
 /// Most entries in one shard's window.
 pub const WINDOW_ENTRIES: usize = 32_768;
 /// Most records waiting in one shard's inbox. Beyond it the shard reads them from the log instead.

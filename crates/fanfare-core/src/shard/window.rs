@@ -5,9 +5,10 @@
 //! as one.
 
 use crate::directory::Recipients;
-use crate::limits::{WINDOW_BYTES, WINDOW_ENTRIES};
+use crate::limits::{WINDOW_BYTES, WINDOW_ENTRIES, WINDOW_SETS_BYTES};
 use bytes::Bytes;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
 /// Frames larger than this gain nothing from lying side by side.
 const JOIN_MEAN_BYTES: usize = 2_048;
@@ -52,6 +53,43 @@ pub(super) struct Window {
     /// The number of the first entry.
     first: u64,
     bytes: usize,
+    sets: Sets,
+}
+
+/// The large sets of recipients that entries refer to. One that nobody joined or left meanwhile is shared by all the
+/// records of its topic; else each record has a set of its own, and a thousand records for half a million connections
+/// would hold sixty megabytes.
+#[derive(Debug, Default)]
+struct Sets {
+    /// By place in memory, which is theirs while an entry refers to them: how many do, and the bytes.
+    known: BTreeMap<usize, (u32, usize)>,
+    bytes: usize,
+}
+
+impl Sets {
+    fn enter(&mut self, recipients: &Recipients) {
+        if let Recipients::Many(slots) = recipients {
+            let (entries, _) = self.known.entry(Arc::as_ptr(slots).addr()).or_insert_with(|| {
+                let bytes = slots.serialized_size();
+                self.bytes += bytes;
+                (0, bytes)
+            });
+            *entries += 1;
+        }
+    }
+
+    fn leave(&mut self, recipients: &Recipients) {
+        if let Recipients::Many(slots) = recipients {
+            let place = Arc::as_ptr(slots).addr();
+            if let Some((entries, bytes)) = self.known.get_mut(&place) {
+                *entries -= 1;
+                if *entries == 0 {
+                    self.bytes -= *bytes;
+                    self.known.remove(&place);
+                }
+            }
+        }
+    }
 }
 
 impl Window {
@@ -67,14 +105,20 @@ impl Window {
     pub(super) fn push(&mut self, position: u64, recipients: Recipients, frame: Bytes) {
         self.bytes += frame.len();
         let end = frame.len();
+        self.sets.enter(&recipients);
         self.entries.push_back(Entry { position, recipients, buffer: frame, start: 0, end });
         // The newest entry stays whatever its size: it must be deliverable.
-        while (self.bytes > WINDOW_BYTES || self.entries.len() > WINDOW_ENTRIES) && self.entries.len() > 1 {
+        while self.is_over() && self.entries.len() > 1 {
             if let Some(oldest) = self.entries.pop_front() {
                 self.bytes -= oldest.len();
+                self.sets.leave(&oldest.recipients);
                 self.first += 1;
             }
         }
+    }
+
+    fn is_over(&self) -> bool {
+        self.bytes > WINDOW_BYTES || self.sets.bytes > WINDOW_SETS_BYTES || self.entries.len() > WINDOW_ENTRIES
     }
 
     /// Copies the entries from number `from` on into one buffer, if all of them are broadcasts of modest size.
@@ -195,6 +239,29 @@ mod tests {
         assert_eq!((slices, next, taken), (2, 2, 2));
         let (next, taken) = window.gather(0, next, 6, |_| true);
         assert_eq!((next, taken), (4, 2), "stops at the byte that reaches the budget");
+    }
+
+    /// Each connect and disconnect between two records of a topic makes another set.
+    #[test]
+    fn sets_of_recipients_keep_to_their_bound_and_a_shared_one_counts_once() {
+        let set = || Recipients::Many(Arc::new((0..1_000_000).step_by(5).collect()));
+        let mut window = Window::default();
+        let shared = set();
+        for position in 1..=2_000 {
+            window.push(position, shared.clone(), Bytes::from_static(b"x"));
+        }
+        assert_eq!((window.first(), window.end()), (0, 2_000), "nothing was dropped for a set that is there once");
+        let one = window.sets.bytes;
+        assert!((100_000..200_000).contains(&one), "{one}");
+        for position in 2_001..=2_400 {
+            window.push(position, set(), Bytes::from_static(b"x"));
+        }
+        assert_eq!(window.entries.len(), WINDOW_SETS_BYTES / one);
+        assert_eq!((window.sets.known.len(), window.sets.bytes), (window.entries.len(), window.entries.len() * one));
+        for position in 2_401..=2_401 + WINDOW_ENTRIES as u64 {
+            window.push(position, Recipients::All, Bytes::from_static(b"x"));
+        }
+        assert_eq!((window.sets.known.len(), window.sets.bytes), (0, 0));
     }
 
     /// A hundred stalled readers, each cut in another run, kept a hundred runs alive.
