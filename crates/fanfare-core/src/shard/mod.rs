@@ -91,6 +91,9 @@ pub struct Shard<S> {
     checks: Wheel,
     drain: Option<Drain>,
     lingering: BTreeMap<Token, Lingering<S>>,
+    /// When they are let go, in order, since each time is the same span from now: what passed or was set anew is still
+    /// in here, until its turn.
+    deadlines: VecDeque<(u64, Token)>,
     /// Ends that came before the response, to be told when it comes: the reason, and when it is forgotten.
     untold: BTreeMap<Token, (Disconnect, u64)>,
     heartbeat: Heartbeat,
@@ -124,6 +127,7 @@ impl<S: Sink> Shard<S> {
             checks,
             drain: None,
             lingering: BTreeMap::new(),
+            deadlines: VecDeque::new(),
             untold: BTreeMap::new(),
             heartbeat: Heartbeat::default(),
             random,
@@ -489,6 +493,7 @@ impl<S: Sink> Shard<S> {
     fn linger(&mut self, token: Token, sink: S, unsent: VecDeque<Unsent>, now: Now) {
         let deadline_ms = now.mono_ms + LINGER_MS;
         self.lingering.insert(token, Lingering { sink, unsent, deadline_ms, finished: false });
+        self.deadlines.push_back((deadline_ms, token));
     }
 
     /// Writes what a connection that ended still has to say. Returns the events and bytes this handed over.
@@ -521,6 +526,7 @@ impl<S: Sink> Shard<S> {
         if !lingering.finished {
             lingering.finished = true;
             lingering.deadline_ms = now.mono_ms + LINGER_MS;
+            self.deadlines.push_back((lingering.deadline_ms, token));
             if lingering.sink.finish() == Ending::Done {
                 self.lingering.remove(&token);
             }
@@ -538,8 +544,8 @@ impl<S: Sink> Shard<S> {
         if self.drain.as_ref().is_some_and(|drain| !drain.waiting.is_empty()) {
             next = next.min(now.mono_ms + DRAIN_STEP_MS);
         }
-        if let Some(deadline) = self.lingering.values().map(|lingering| lingering.deadline_ms).min() {
-            next = next.min(deadline);
+        if let Some((deadline, _)) = self.deadlines.front() {
+            next = next.min(*deadline);
         }
         next
     }
@@ -567,9 +573,22 @@ impl<S: Sink> Shard<S> {
             }
         }
         self.step_drain(now);
-        if !self.lingering.is_empty() {
-            self.lingering.retain(|_, lingering| lingering.deadline_ms > now.mono_ms);
+        self.let_go(now);
+    }
+
+    /// Ends the lingering whose time is over. Not a look at each: after a drain there are many.
+    fn let_go(&mut self, now: Now) {
+        while let Some((deadline, token)) = self.deadlines.front().copied() {
+            let stands = self.lingering.get(&token).is_some_and(|lingering| lingering.deadline_ms == deadline);
+            if stands && deadline > now.mono_ms {
+                return;
+            }
+            self.deadlines.pop_front();
+            if stands {
+                self.lingering.remove(&token);
+            }
         }
+        self.deadlines.shrink_to(1_024);
     }
 
     /// Whether a connection must end.
