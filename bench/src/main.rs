@@ -3,13 +3,15 @@
 //! `cargo run --release -p fanfare-bench [-- --clients 10000 --rounds 3]`. The parent starts one server process and one
 //! process of subscribers at a time, pinned to a core each where `taskset` is there, and reads what the kernel counted
 //! for the server. Floor and Fanfare alternate, so that a noisy minute hits both. `durable` in front of the options
-//! measures the log on disk instead.
+//! measures the log on disk instead, `scale` the engine with up to a million connections and no sockets.
 
+mod counting;
 mod durable;
 mod floor;
 mod hub;
 mod measure;
 mod redb_log;
+mod scale;
 mod storm;
 mod subscribers;
 
@@ -48,6 +50,8 @@ fn main() -> Result<(), AnyError> {
     match arguments.first().map(String::as_str) {
         Some("serve-floor") => return floor::serve(number(&arguments, 1)?),
         Some("serve-fanfare") => return hub::serve(),
+        Some("scale") => return scale::run(&arguments[1..]),
+        Some("scale-at") => return scale::measure_at(number(&arguments, 1)?),
         Some("subscribe") => return subscribers::run(&arguments[1], number(&arguments, 2)?),
         _ => {}
     }

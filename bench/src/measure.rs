@@ -36,7 +36,16 @@ impl Child {
         } else {
             Command::new(program)
         };
-        let mut process = command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+        Self::spawn(command.args(arguments))
+    }
+
+    /// Starts it wherever the system likes: it has several threads to measure.
+    pub(crate) fn start_anywhere(arguments: &[&str]) -> Result<Self, AnyError> {
+        Self::spawn(Command::new(std::env::current_exe()?).args(arguments))
+    }
+
+    fn spawn(command: &mut Command) -> Result<Self, AnyError> {
+        let mut process = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
         let input = process.stdin.take().ok_or("no standard input")?;
         let output = BufReader::new(process.stdout.take().ok_or("no standard output")?);
         Ok(Self { process, input, output })
