@@ -588,7 +588,9 @@ impl<S: Sink> Shard<S> {
                 self.lingering.remove(&token);
             }
         }
-        self.deadlines.shrink_to(1_024);
+        if self.deadlines.is_empty() {
+            self.deadlines.shrink_to(1_024);
+        }
     }
 
     /// Whether a connection must end.
