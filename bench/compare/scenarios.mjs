@@ -1,0 +1,71 @@
+// What is measured: the load, and which figures of it are shown. `better` says which way is better.
+
+const micros = { unit: "µs", digits: 2, better: "less" };
+const share = { unit: "µs", digits: 1, better: "less" };
+
+const CPU = { title: "CPU for each delivery", of: (server) => server.cpuPerDeliveryUs, ...micros };
+const RATE = { title: "deliveries/s", of: (server) => server.deliveriesPerSecond, unit: "/s", digits: 0, better: "more" };
+const MEDIAN = { title: "latency, median", of: (server) => server.latencyUs?.p50 / 1000, unit: "ms", digits: 1, better: "less" };
+const P99 = { title: "latency, p99", of: (server) => server.latencyUs?.p99 / 1000, unit: "ms", digits: 1, better: "less" };
+const LOST = {
+  title: "lost",
+  of: (server) => (server.expected ? (100 * server.lost) / server.expected : undefined),
+  unit: "%",
+  digits: 2,
+  better: "less",
+  plain: true,
+};
+const PER_READ = { title: "events in a read", of: (server) => server.eventsPerRead, unit: "", digits: 1, plain: true };
+
+/** `{subscribers}` is that of the run; the first figure is the one that is plotted. */
+export const scenarios = {
+  memory: {
+    title: "Idle memory",
+    about: "streams are opened at 1,000 a second, then nothing happens",
+    target: "all",
+    load: { full: ["--connect-rate", "1000/s", "--events", "1", "--warm-up", "1", "--rate", "10/s"] },
+    figures: [
+      { title: "memory for each subscriber", of: (server) => server.memoryPerSubscriber, unit: "B", digits: 0, better: "less" },
+    ],
+  },
+  paced: {
+    title: "Paced fan-out",
+    about: "an event to everybody each 200 ms",
+    target: "all",
+    load: { full: ["--events", "50", "--rate", "5/s"], quick: ["--events", "20", "--rate", "20/s"] },
+    figures: [CPU, MEDIAN, P99, LOST],
+  },
+  saturated: {
+    title: "Saturated fan-out",
+    about: "the next event to everybody as soon as the last one is accepted",
+    target: "all",
+    load: { full: ["--events", "200", "--rate", "max", "--timeout", "30s"], quick: ["--events", "20", "--rate", "max"] },
+    figures: [RATE, CPU, PER_READ, LOST],
+  },
+  one: {
+    title: "One user among many",
+    about: "500 events a second, each to one user, another one each time; CPU is with what the publish takes",
+    target: "one",
+    load: { full: ["--events", "10000", "--rate", "500/s"], quick: ["--events", "20", "--rate", "50/s"] },
+    figures: [CPU, MEDIAN, P99, LOST],
+  },
+  storm: {
+    title: "Connect storm",
+    about: "all streams are opened as fast as they are accepted",
+    target: "all",
+    load: { full: ["--connect-rate", "max", "--events", "1", "--warm-up", "1", "--rate", "10/s"] },
+    figures: [
+      { title: "CPU for each connect", of: (server) => server.cpuPerConnectUs, ...share },
+      { title: "connects/s", of: (server) => server.connectsPerSecond, unit: "/s", digits: 0, better: "more" },
+      {
+        title: "refused",
+        of: (server) => Object.values(server.connectFailures ?? {}).reduce((sum, count) => sum + count, 0),
+        unit: "",
+        digits: 0,
+        plain: true,
+      },
+    ],
+  },
+};
+
+export const SUBSCRIBERS = { full: 10_000, quick: 200 };
