@@ -12,6 +12,8 @@ import { SUBSCRIBERS, scenarios } from "./scenarios.mjs";
 const PEERS = ["floor", "fanfare", "axum", "nchan", "better-sse", "pushpin"];
 /** Descriptors a server needs beside those of its streams. */
 const RESERVE = 500;
+/** Milliseconds for one measurement. */
+const TIMEOUT = 900_000;
 const HERE = cores();
 
 const HELP = `Loads the floor, Fanfare and its peers one after the other, and keeps the figures in target/compare.
@@ -127,7 +129,7 @@ async function measure(context, plan, peer, variant, name) {
     ];
     const command = [context.fanfare, "bench", ...load, "--pid", `${server.pid}`, "--allow-loss", "--json", "--quiet"];
     const pinned = context.pin ? ["taskset", "-c", plan.cores.bench, ...command] : command;
-    const { server: figures, machine } = JSON.parse(await runBeside(pinned[0], pinned.slice(1), { timeout: 900_000 }));
+    const { server: figures, machine } = JSON.parse(await runBeside(pinned[0], pinned.slice(1), TIMEOUT));
     return { load, figures, machine };
   } finally {
     await server.stop();
@@ -171,6 +173,7 @@ async function main() {
     rounds: asked.rounds,
     scenarios: asked.scenarios,
     cores: pin ? asked.cores : undefined,
+    built: !asked.bin,
     descriptors: limit,
     peers: {},
     results: [],

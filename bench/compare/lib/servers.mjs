@@ -1,6 +1,6 @@
 // Installs, starts and stops servers. One at a time runs, on the cores of the servers, and writes what it says to a log.
 
-import { execFile, execFileSync, spawn } from "node:child_process";
+import { execFileSync, spawn } from "node:child_process";
 import { createWriteStream, existsSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { connect, createServer } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -11,6 +11,15 @@ const STOP = 10_000;
 const LOOK = 50;
 
 const alive = new Set();
+
+/** Each is the first of a group of processes: what it started ends with it. */
+function killGroup(child) {
+  try {
+    process.kill(-child.pid, "SIGKILL");
+  } catch {
+    // It has ended.
+  }
+}
 
 /** Runs a command to its end; returns what it printed. An error has what it complained about. */
 export function run(command, args, options = {}) {
@@ -24,15 +33,24 @@ export function run(command, args, options = {}) {
 }
 
 /** The same while servers go on: what they say has to be read. */
-export const runBeside = (command, args, options = {}) =>
+export const runBeside = (command, args, timeout) =>
   new Promise((resolve, reject) => {
-    const child = execFile(command, args, { encoding: "utf8", maxBuffer: 64 << 20, ...options }, (error, out, complaints) => {
-      alive.delete(child);
-      if (!error) return resolve(out);
-      const said = complaints.trim().split("\n").slice(-3).join(" / ");
-      reject(new Error(`${command} failed: ${error.killed ? "it took too long" : said || error.message}`));
-    });
+    const child = spawn(command, args, { stdio: ["ignore", "pipe", "pipe"], detached: true });
     alive.add(child);
+    let [out, complaints, late] = ["", "", false];
+    const timer = setTimeout(() => {
+      late = true;
+      killGroup(child);
+    }, timeout);
+    child.stdout.on("data", (chunk) => (out += chunk));
+    child.stderr.on("data", (chunk) => (complaints += chunk));
+    child.on("error", reject).on("close", (code) => {
+      clearTimeout(timer);
+      alive.delete(child);
+      if (code === 0) return resolve(out);
+      const said = late ? `it took longer than ${timeout / 1000} s` : complaints.trim().split("\n").slice(-3).join(" / ");
+      reject(new Error(said || `${command} ended with code ${code}`));
+    });
   });
 
 export const firstLine = (command, args) => run(command, args).split("\n", 1)[0].trim();
@@ -88,7 +106,7 @@ const answers = (port) =>
   });
 
 // Whatever ends this program ends the servers too.
-process.on("exit", () => alive.forEach((child) => child.kill("SIGKILL")));
+process.on("exit", () => alive.forEach(killGroup));
 for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) process.on(signal, () => process.exit(130));
 
 /**
@@ -98,7 +116,7 @@ for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) process.on(signal, () => p
 export async function spawnServer(context, command, args, { port, also, address }) {
   const pinned = context.pin ? ["taskset", "-c", context.cores.server, command, ...args] : [command, ...args];
   // Standard input stays open: the floor ends with it.
-  const child = spawn(pinned[0], pinned.slice(1), { stdio: ["pipe", "pipe", "pipe"] });
+  const child = spawn(pinned[0], pinned.slice(1), { stdio: ["pipe", "pipe", "pipe"], detached: true });
   const log = createWriteStream(context.log, { flags: "a" });
   let said = "";
   let failure;
@@ -117,11 +135,9 @@ export async function spawnServer(context, command, args, { port, also, address 
   alive.add(child);
 
   const stop = async () => {
-    for (const signal of ["SIGTERM", "SIGKILL"]) {
-      if (failure !== undefined) break;
-      child.kill(signal);
-      for (const end = Date.now() + STOP; failure === undefined && Date.now() < end; ) await sleep(LOOK);
-    }
+    if (failure === undefined) child.kill("SIGTERM");
+    for (const end = Date.now() + STOP; failure === undefined && Date.now() < end; ) await sleep(LOOK);
+    killGroup(child);
     log.end();
   };
 
