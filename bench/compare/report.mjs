@@ -1,7 +1,7 @@
 // Makes a page of what `run` has measured: tables, plots, settings, commands, and what was left out.
 
 import { existsSync, mkdirSync, writeFileSync } from "node:fs";
-import { join, relative, resolve } from "node:path";
+import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { bars } from "./lib/plot.mjs";
 import { ROOT } from "./lib/machine.mjs";
@@ -37,8 +37,8 @@ if (given.help) {
   console.log(HELP);
   process.exit(0);
 }
-const from = resolve(ROOT, given.from ?? "target/compare");
-const out = resolve(ROOT, given.out ?? "docs");
+const from = resolve(given.from ?? join(ROOT, "target/compare"));
+const out = resolve(given.out ?? join(ROOT, "docs"));
 if (!existsSync(join(from, "run.json"))) fail(`${join(from, "run.json")} is not there: bench/compare/run makes it`);
 const told = readJson(join(from, "run.json"));
 if (!told.ended) fail(`the run in ${from} did not come to its end: start it again`);
@@ -191,7 +191,7 @@ const page = [
   "## What these figures are not",
   [
     "- **We made Fanfare and the bench.** Settings of the others are what their documentation says and what we know; who knows better ones is asked to tell.",
-    "- **They do not do the same work.** Fanfare and nchan keep a history and give each event an id; Pushpin asks an application about each stream, whose cost is not counted; axum and better-sse are libraries, and what is measured is the smallest application made with them. None encrypts or compresses.",
+    "- **They do not do the same work.** Fanfare and nchan keep a history and give each event an id; Pushpin asks an application about each stream, which runs on the same core and is not counted; axum and better-sse are libraries, and what is measured is the smallest application made with them. None encrypts or compresses.",
     "- **One core for each server**, all subscribers on loopback, all awake: no network, no slow reader, no reconnects.",
     "- **Saturated** is where servers differ in kind: one that puts several events into one write sends more of them, and each is later. *Events in a read* shows it.",
     "- **Latency** has the time of the bench to read all streams in it, the same for each server.",
@@ -204,4 +204,4 @@ const page = [
 ];
 const file = join(out, "comparison.md");
 writeFileSync(file, `${page.join("\n\n")}\n`);
-console.log(`${relative(ROOT, file)} and ${told.scenarios.length} plots in ${relative(ROOT, join(out, "images"))}`);
+console.log(`${file} and ${told.scenarios.length} plots in ${join(out, "images")}`);

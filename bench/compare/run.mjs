@@ -3,7 +3,7 @@
 import { spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, mkdtempSync, readdirSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join, relative, resolve } from "node:path";
+import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { ROOT, commit, cores } from "./lib/machine.mjs";
 import { remove, run, runBeside, writeJson } from "./lib/servers.mjs";
@@ -12,6 +12,8 @@ import { SUBSCRIBERS, scenarios } from "./scenarios.mjs";
 const PEERS = ["floor", "fanfare", "axum", "nchan", "better-sse", "pushpin"];
 /** Descriptors a server needs beside those of its streams. */
 const RESERVE = 500;
+/** Connections beside the streams, for servers that want to be told how many there will be. */
+const SPARE = 200;
 /** Milliseconds for one measurement. */
 const TIMEOUT = 900_000;
 const HERE = cores();
@@ -37,6 +39,9 @@ It installs nginx with nchan and Pushpin from Debian (with sudo, if you are not 
 cannot be installed, or does not work, is left out, and the reason is in the report.
 
 Exit codes: 0 done; 1 a peer was left out or a measurement failed; 2 the command line is wrong, or nothing can be measured.`;
+
+/** Slow servers are waited for. */
+const PATIENCE = ["--timeout", "30s"];
 
 class Wrong extends Error {}
 
@@ -86,8 +91,8 @@ function plan() {
     subscribers: number(given.subscribers, SUBSCRIBERS[size], "--subscribers", 1_000_000),
     cores: { server: given["server-cores"] ?? HERE.server, bench: given["bench-cores"] ?? HERE.bench },
     install: !given["no-install"],
-    bin: given.bin && resolve(process.env.PWD ?? ".", given.bin),
-    out: resolve(ROOT, given.out ?? "target/compare"),
+    bin: given.bin && resolve(given.bin),
+    out: resolve(given.out ?? join(ROOT, "target/compare")),
   };
   for (const list of Object.values(plan.cores)) {
     if (!/^[0-9]+([-,][0-9]+)*$/.test(list)) throw new Wrong(`cores are a list such as 0 or 1-3, not ${JSON.stringify(list)}`);
@@ -124,7 +129,7 @@ async function measure(context, plan, peer, variant, name) {
   const server = await peer.start(context, variant);
   try {
     const load = [
-      "--subscribers", `${plan.subscribers}`, "--target", scenario.target, ...(scenario.load[plan.size] ?? scenario.load.full),
+      "--subscribers", `${plan.subscribers}`, "--target", scenario.target, ...(scenario.load[plan.size] ?? scenario.load.full), ...PATIENCE,
       ...server[scenario.target],
     ];
     const command = [context.fanfare, "bench", ...load, "--pid", `${server.pid}`, "--allow-loss", "--json", "--quiet"];
@@ -156,11 +161,13 @@ async function main() {
     cores: asked.cores,
     pin,
     descriptors: limit,
+    connections: asked.subscribers + SPARE,
     commit: commit(),
     log: join(asked.out, "log"),
     /** A directory of its own for a server's files, whose path is short: sockets are in it. */
     scratch: () => scratches[scratches.push(mkdtempSync(join(tmpdir(), "compare-"))) - 1],
   };
+  process.on("exit", () => scratches.forEach(remove));
   mkdirSync(asked.out, { recursive: true });
   // Figures of another run are not to be mixed with those of this one.
   for (const file of readdirSync(asked.out)) if (/\.(json|log)$/.test(file)) remove(join(asked.out, file));
@@ -231,7 +238,7 @@ async function main() {
   told.ended = new Date().toISOString();
   save();
   if (!told.results.length) throw new Wrong("nothing was measured, see above");
-  console.log(`\nThe figures are in ${relative(ROOT, asked.out) || asked.out}. Now: bench/compare/report`);
+  console.log(`\nThe figures are in ${asked.out}. Now: bench/compare/report${asked.out === join(ROOT, "target/compare") ? "" : ` --from ${asked.out}`}`);
   return told.failures.length ? 1 : 0;
 }
 

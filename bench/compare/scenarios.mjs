@@ -17,13 +17,16 @@ const LOST = {
 };
 const PER_READ = { title: "events in a read", of: (server) => server.eventsPerRead, unit: "", digits: 1, plain: true };
 
-/** `{subscribers}` is that of the run; the first figure is the one that is plotted. */
+/** So slow that all of them can follow. */
+const CALMLY = ["--connect-rate", "1000/s"];
+
+/** The first figure is the one that is plotted. */
 export const scenarios = {
   memory: {
     title: "Idle memory",
     about: "streams are opened at 1,000 a second, then nothing happens",
     target: "all",
-    load: { full: ["--connect-rate", "1000/s", "--events", "1", "--warm-up", "1", "--rate", "10/s"] },
+    load: { full: [...CALMLY, "--events", "1", "--warm-up", "1", "--rate", "10/s"] },
     figures: [
       { title: "memory for each subscriber", of: (server) => server.memoryPerSubscriber, unit: "B", digits: 0, better: "less" },
     ],
@@ -32,21 +35,21 @@ export const scenarios = {
     title: "Paced fan-out",
     about: "an event to everybody each 200 ms",
     target: "all",
-    load: { full: ["--events", "50", "--rate", "5/s"], quick: ["--events", "20", "--rate", "20/s"] },
+    load: { full: [...CALMLY, "--events", "50", "--rate", "5/s"], quick: ["--events", "20", "--rate", "20/s"] },
     figures: [CPU, MEDIAN, P99, LOST],
   },
   saturated: {
     title: "Saturated fan-out",
     about: "the next event to everybody as soon as the last one is accepted",
     target: "all",
-    load: { full: ["--events", "200", "--rate", "max", "--timeout", "30s"], quick: ["--events", "20", "--rate", "max"] },
+    load: { full: [...CALMLY, "--events", "200", "--rate", "max"], quick: ["--events", "20", "--rate", "max"] },
     figures: [RATE, CPU, PER_READ, LOST],
   },
   one: {
     title: "One user among many",
     about: "500 events a second, each to one user, another one each time; CPU is with what the publish takes",
     target: "one",
-    load: { full: ["--events", "10000", "--rate", "500/s"], quick: ["--events", "20", "--rate", "50/s"] },
+    load: { full: [...CALMLY, "--events", "10000", "--rate", "500/s"], quick: ["--events", "20", "--rate", "50/s"] },
     figures: [CPU, MEDIAN, P99, LOST],
   },
   storm: {

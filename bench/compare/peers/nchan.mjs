@@ -6,7 +6,7 @@ import { debian, debianVersion, freePort, spawnServer } from "../lib/servers.mjs
 
 const MODULE = "/usr/lib/nginx/modules/ngx_nchan_module.so";
 
-function configuration(directory, port, { descriptors, tuned }) {
+function configuration(directory, port, { connections, descriptors, tuned }) {
   return `load_module ${MODULE};
 ${process.getuid() === 0 ? "user root;" : ""}
 daemon off;
@@ -15,7 +15,7 @@ error_log stderr warn;
 worker_processes 1;
 # For so many streams at all.
 worker_rlimit_nofile ${descriptors};
-events { worker_connections ${descriptors - 200}; ${tuned ? "multi_accept on;" : ""} }
+events { worker_connections ${connections}; ${tuned ? "multi_accept on;" : ""} }
 http {
   access_log ${tuned ? "off" : `${directory}/access.log`};
   ${["client_body", "proxy", "fastcgi", "uwsgi", "scgi"].map((what) => `${what}_temp_path ${directory}/${what};`).join("\n  ")}
@@ -53,7 +53,7 @@ export default {
     const port = await freePort();
     const directory = context.scratch();
     const file = join(directory, "nginx.conf");
-    writeFileSync(file, configuration(directory, port, { descriptors: context.descriptors, tuned: variant === "tuned" }));
+    writeFileSync(file, configuration(directory, port, { ...context, tuned: variant === "tuned" }));
     const server = await spawnServer(context, "nginx", ["-p", directory, "-c", file, "-e", "stderr"], { port });
     const base = `http://127.0.0.1:${port}`;
     const text = [

@@ -8,7 +8,7 @@ import { debian, debianVersion, freePort, spawnServer } from "../lib/servers.mjs
 const LIBRARY = "/usr/lib/pushpin";
 const ORIGIN = fileURLToPath(new URL("pushpin/origin.mjs", import.meta.url));
 
-function configuration(directory, ports, { descriptors, tuned }) {
+function configuration(directory, ports, { connections, tuned }) {
   const zurl = (name) => `ipc://${directory}/p-zurl-${name}`;
   return `[global]
 include=${LIBRARY}/internal.conf
@@ -21,7 +21,7 @@ http_port=127.0.0.1:${ports.http}
 logdir=${directory}
 log_level=1
 client_buffer_size=8192
-client_maxconn=${descriptors - 2000}
+client_maxconn=${connections}
 condure_bin=condure
 zurl_bin=zurl
 
@@ -50,7 +50,7 @@ message_hwm=${tuned ? 1_000_000_000 : 25000}
 export default {
   title: "Pushpin",
   variants: {
-    default: "client_maxconn as the limit on descriptors; message_rate 2,500 and message_hwm 25,000: what is beyond is dropped",
+    default: "client_maxconn as many as there will be; message_rate 2,500 and message_hwm 25,000: what is beyond is dropped",
     tuned: "message_rate and message_hwm without a limit",
   },
   install() {
@@ -62,8 +62,7 @@ export default {
     const ports = { http: await freePort(), publish: await freePort(), origin: await freePort() };
     const directory = context.scratch();
     const file = join(directory, "pushpin.conf");
-    const options = { descriptors: context.descriptors, tuned: variant === "tuned" };
-    writeFileSync(file, configuration(directory, ports, options));
+    writeFileSync(file, configuration(directory, ports, { ...context, tuned: variant === "tuned" }));
     writeFileSync(join(directory, "routes"), `* 127.0.0.1:${ports.origin}\n`);
     const origin = await spawnServer(context, process.execPath, [ORIGIN, `${ports.origin}`], { port: ports.origin });
     try {
