@@ -191,7 +191,7 @@ const page = [
   "## What these figures are not",
   [
     "- **We made Fanfare and the bench.** Settings of the others are what their documentation says and what we know; who knows better ones is asked to tell.",
-    "- **They do not do the same work.** Fanfare and nchan keep a history and give each event an id; Pushpin asks an application about each stream, which runs on the same core and is not counted; axum and better-sse are libraries, and what is measured is the smallest application made with them. None encrypts or compresses.",
+    "- **They do not do the same work.** Fanfare and nchan keep a history and give each event an id; Pushpin asks an application about each stream, which runs on the same core and whose CPU and memory are not counted; axum and better-sse are libraries, and what is measured is the smallest application made with them. None encrypts or compresses.",
     "- **One core for each server**, all subscribers on loopback, all awake: no network, no slow reader, no reconnects.",
     "- **Saturated** is where servers differ in kind: one that puts several events into one write sends more of them, and each is later. *Events in a read* shows it.",
     "- **Latency** has the time of the bench to read all streams in it, the same for each server.",

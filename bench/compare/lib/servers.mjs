@@ -10,6 +10,19 @@ const START = 15_000;
 const STOP = 10_000;
 const LOOK = 50;
 
+/** Whether a stream can be had: a port may listen before what is behind it works. */
+async function streams(url) {
+  const controller = new AbortController();
+  try {
+    const { status } = await fetch(url, { signal: AbortSignal.any([controller.signal, AbortSignal.timeout(1_000)]) });
+    return status === 200;
+  } catch {
+    return false;
+  } finally {
+    controller.abort();
+  }
+}
+
 const alive = new Set();
 
 /** Each is the first of a group of processes: what it started ends with it. */
@@ -110,10 +123,11 @@ process.on("exit", () => alive.forEach(killGroup));
 for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) process.on(signal, () => process.exit(130));
 
 /**
- * Starts a server and waits until it listens: at `port` (and at `also`), or where its output says it (`address`).
+ * Starts a server and waits until it listens: at `port` (and at `also`), or where its output says it (`address`); and until
+ * there is a stream at `ready`, if that is given.
  * Returns its process id, the address, and how to stop it.
  */
-export async function spawnServer(context, command, args, { port, also, address }) {
+export async function spawnServer(context, command, args, { port, also, ready, address }) {
   const pinned = context.pin ? ["taskset", "-c", context.cores.server, command, ...args] : [command, ...args];
   // Standard input stays open: the floor ends with it.
   const child = spawn(pinned[0], pinned.slice(1), { stdio: ["pipe", "pipe", "pipe"], detached: true });
@@ -144,7 +158,7 @@ export async function spawnServer(context, command, args, { port, also, address 
   for (const end = Date.now() + START; Date.now() < end; await sleep(LOOK)) {
     if (failure !== undefined) break;
     const found = address && said.match(address);
-    const listens = address ? found : (await answers(port)) && (!also || (await answers(also)));
+    const listens = address ? found : (await answers(port)) && (!also || (await answers(also))) && (!ready || (await streams(ready)));
     if (listens) return { pid: child.pid, address: found?.[1], stop };
   }
   const reason = failure ?? `it did not listen within ${START / 1000} s`;
