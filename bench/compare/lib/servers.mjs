@@ -1,7 +1,7 @@
 // Installs, starts and stops servers. One at a time runs, on the cores of the servers, and writes what it says to a log.
 
 import { execFileSync, spawn } from "node:child_process";
-import { createWriteStream, existsSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { createWriteStream, existsSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { connect, createServer } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 
@@ -25,12 +25,27 @@ async function streams(url) {
 
 const alive = new Set();
 
-/** Each is the first of a group of processes: what it started ends with it. */
-function killGroup(child) {
-  try {
-    process.kill(-child.pid, "SIGKILL");
-  } catch {
-    // It has ended.
+/** The process and all that it started, which may be in groups of their own. */
+function family(pid) {
+  const children = readdirSync("/proc").filter((name) => {
+    try {
+      // Behind the name of the program, which may have anything in it: state, parent.
+      return /^\d+$/.test(name) && Number(readFileSync(`/proc/${name}/stat`, "utf8").split(") ").at(-1).split(" ")[1]) === pid;
+    } catch {
+      return false;
+    }
+  });
+  return [pid, ...children.flatMap((child) => family(Number(child)))];
+}
+
+function kill(child) {
+  if (!child.pid || child.exitCode !== null || child.signalCode !== null) return;
+  for (const pid of family(child.pid)) {
+    try {
+      process.kill(pid, "SIGKILL");
+    } catch {
+      // It has ended.
+    }
   }
 }
 
@@ -53,7 +68,7 @@ export const runBeside = (command, args, timeout) =>
     let [out, complaints, late] = ["", "", false];
     const timer = setTimeout(() => {
       late = true;
-      killGroup(child);
+      kill(child);
     }, timeout);
     child.stdout.on("data", (chunk) => (out += chunk));
     child.stderr.on("data", (chunk) => (complaints += chunk));
@@ -119,7 +134,7 @@ const answers = (port) =>
   });
 
 // Whatever ends this program ends the servers too.
-process.on("exit", () => alive.forEach(killGroup));
+process.on("exit", () => alive.forEach(kill));
 for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) process.on(signal, () => process.exit(130));
 
 /**
@@ -151,7 +166,7 @@ export async function spawnServer(context, command, args, { port, also, ready, a
   const stop = async () => {
     if (failure === undefined) child.kill("SIGTERM");
     for (const end = Date.now() + STOP; failure === undefined && Date.now() < end; ) await sleep(LOOK);
-    killGroup(child);
+    kill(child);
     log.end();
   };
 

@@ -4,7 +4,7 @@
 import { spawnServer } from "../lib/servers.mjs";
 
 export default {
-  title: "the floor: a bare `write` for each delivery",
+  title: "the floor, a bare `write`",
   variants: { default: "a thread that accepts, one for each publisher" },
   version: () => "as in the Fanfare measured",
   async start(context) {
