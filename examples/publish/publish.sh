@@ -23,7 +23,7 @@ $token
 END
   ) || { echo "publish.sh: no answer from $api" >&2; exit 1; }
   case $status in
-    2??) cat "$answer" && echo ;;
+    2??) cat "$answer" ;;
     *) echo "publish.sh: the hub answered $status: $(cat "$answer")" >&2; exit 1 ;;
   esac
 }
