@@ -5,8 +5,8 @@ use super::people;
 use super::streams::Written;
 use fanfare_core::disk::{DiskConfig, DiskSeed, DiskWriter, OpenError, OpenReport, WriterTurn, open};
 use fanfare_core::{
-    ConnectionOptions, Cursor, Ending, Event, Hub, HubConfig, IdempotencyKey, Input, MemoryStore, Now, PublishError,
-    Receipt, Registration, Seed, Shard, Sink, Start, Token, Turn,
+    ConnectionOptions, Cursor, Encoding, Ending, Event, Hub, HubConfig, IdempotencyKey, Input, MemoryStore, Now,
+    PublishError, Receipt, Registration, Seed, Shard, Sink, Start, Token, Turn,
 };
 use std::io::{self, IoSlice};
 use std::sync::{Arc, Mutex};
@@ -135,7 +135,8 @@ impl Node {
         let registration = self.hub.register(&people::reader(reader), start, options, self.now).ok()?;
         let far = Arc::new(Mutex::new(Far { room, ..Far::default() }));
         let data = format!(r#"{{"resume":"{}"}}"#, registration.resume.as_str());
-        self.hub.attach(registration.token(), Tap(Arc::clone(&far)), registration.connected_frame(&data));
+        let connected = registration.connected_frame(&data);
+        self.hub.attach(registration.token(), Tap(Arc::clone(&far)), Vec::new(), connected, Encoding::Identity);
         Some(Line { reader, registration, far })
     }
 

@@ -3,8 +3,8 @@
 use crate::AnyError;
 use crate::measure::EVENT_DATA;
 use fanfare_core::{
-    ConnectionOptions, Ending, Event, Hub, HubConfig, Identity, Input, MemoryStore, Name, Now, Seed, Shard, Sink,
-    Start, Target, Token, Turn,
+    ConnectionOptions, Encoding, Ending, Event, Hub, HubConfig, Identity, Input, MemoryStore, Name, Now, Seed, Shard,
+    Sink, Start, Target, Token, Turn,
 };
 use std::io::{self, IoSlice};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -89,7 +89,8 @@ impl World {
     /// Registers one, and hands over its sink.
     pub(super) fn connect(&self, identity: &Identity) -> Result<Token, AnyError> {
         let registered = self.hub.register(identity, Start::Live, ConnectionOptions::default(), self.now)?;
-        self.hub.attach(registered.token(), Null([0; 3]), registered.connected_frame("{}"));
+        let connected = registered.connected_frame("{}");
+        self.hub.attach(registered.token(), Null([0; 3]), Vec::new(), connected, Encoding::Identity);
         Ok(registered.token())
     }
 

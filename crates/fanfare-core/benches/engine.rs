@@ -7,8 +7,8 @@
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use fanfare_core::{
-    ConnectionOptions, Cursor, Disconnect, Ending, Event, FrameBody, Hub, HubConfig, Identity, Input, MemoryStore,
-    Name, Now, Seed, Shard, Sink, Start, Target, Token, Turn,
+    ConnectionOptions, Cursor, Disconnect, Encoding, Ending, Event, FrameBody, Hub, HubConfig, Identity, Input,
+    MemoryStore, Name, Now, Seed, Shard, Sink, Start, Target, Token, Turn,
 };
 use std::hint::black_box;
 use std::io::{self, IoSlice};
@@ -70,7 +70,7 @@ impl World {
 
     fn connect(&mut self, identity: &Identity, start: Start) -> Token {
         let registered = self.hub.register(identity, start, ConnectionOptions::default(), self.now).expect("room");
-        self.hub.attach(registered.token(), Null, registered.connected_frame("{}"));
+        self.hub.attach(registered.token(), Null, Vec::new(), registered.connected_frame("{}"), Encoding::Identity);
         self.turn();
         registered.token()
     }

@@ -4,6 +4,7 @@ use crate::config::SlowPolicy;
 use crate::control::Disconnect;
 use crate::directory::Recipients;
 use crate::disk::Chunk;
+use crate::gzip::Member;
 use crate::inbox::{Inbox, Queue};
 use crate::limits::{INBOX_BYTES, INBOX_RECORDS};
 use crate::sink::Token;
@@ -45,6 +46,8 @@ pub(crate) enum Message<S> {
         token: Token,
         sink: S,
         greeting: Bytes,
+        /// What the greeting says so far as a gzip stream; `None` if it is none.
+        member: Option<Member>,
     },
     Close {
         token: Token,

@@ -10,8 +10,8 @@
 #![allow(clippy::unwrap_used, reason = "a test: a failure shall be loud")]
 
 use fanfare_core::{
-    ConnectionOptions, Cursor, Ending, Event, Filter, Hub, HubConfig, Identity, Input, MemoryStore, Name, Now, Seed,
-    Shard, Sink, Start, Target, Token, Turn,
+    ConnectionOptions, Cursor, Encoding, Ending, Event, Filter, Hub, HubConfig, Identity, Input, MemoryStore, Name,
+    Now, Seed, Shard, Sink, Start, Target, Token, Turn,
 };
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -94,6 +94,7 @@ struct World {
     hub: Hub<Null>,
     shard: Shard<Null>,
     now: Now,
+    encoding: Encoding,
 }
 
 fn name(text: &str) -> Name {
@@ -116,10 +117,14 @@ fn identity(number: usize) -> Identity {
 
 impl World {
     fn new(clients: usize) -> Self {
+        Self::encoded(clients, Encoding::Identity)
+    }
+
+    fn encoded(clients: usize, encoding: Encoding) -> Self {
         let now = Now { mono_ms: 0, wall_ms: 1_700_000_000_000 };
         let seed = Seed([1, 2, 3, 4, 5 << 40, 6]);
         let (hub, mut shards) = Hub::new(HubConfig::default(), Box::new(MemoryStore), seed, now);
-        let mut world = Self { hub, shard: shards.pop().unwrap(), now };
+        let mut world = Self { hub, shard: shards.pop().unwrap(), now, encoding };
         world.connect(0..clients);
         world
     }
@@ -132,7 +137,8 @@ impl World {
 
     fn register(&mut self, identity: &Identity, start: Start) {
         let registered = self.hub.register(identity, start, ConnectionOptions::default(), self.now).unwrap();
-        self.hub.attach(registered.token(), Null([0; 3]), registered.connected_frame("{}"));
+        let connected = registered.connected_frame("{}");
+        self.hub.attach(registered.token(), Null([0; 3]), Vec::new(), connected, self.encoding);
         self.turn();
     }
 
@@ -214,8 +220,18 @@ fn a_publish_keeps_to_its_allocations() {
 
 #[test]
 fn a_delivery_allocates_nothing() {
+    deliveries_allocate_nothing(Encoding::Identity);
+}
+
+/// Events are compressed once, however many they are for.
+#[test]
+fn a_compressed_delivery_allocates_nothing() {
+    deliveries_allocate_nothing(Encoding::Gzip);
+}
+
+fn deliveries_allocate_nothing(encoding: Encoding) {
     let [few, many] = [1_000, 10_000].map(|clients| {
-        let mut world = World::new(clients);
+        let mut world = World::encoded(clients, encoding);
         let event = event();
         // Lists of that many have grown by then.
         (0..3).for_each(|_| world.publish(&event, &Target::All));

@@ -10,8 +10,8 @@ mod tap;
 
 use fanfare_core::disk::{DiskConfig, DiskSeed, OpenReport, Problem, WriterTurn, open, verify};
 use fanfare_core::{
-    ConnectionOptions, Cursor, Event, ExpectedLast, Hub, HubConfig, Identity, Name, Now, PublishError, Receipt, Resume,
-    Seed, Shard, Start, Target,
+    ConnectionOptions, Cursor, Encoding, Event, ExpectedLast, Hub, HubConfig, Identity, Name, Now, PublishError,
+    Receipt, Resume, Seed, Shard, Start, Target,
 };
 use memory_disk::MemoryDisk;
 use std::sync::Arc;
@@ -179,7 +179,8 @@ fn a_gap_beyond_what_a_shard_has_heard_of_is_not_followed_by_what_is_in_it() {
     let start = Start::After(Some(middle));
     let registration = running.hub.register(&anonymous, start, ConnectionOptions::default(), NOW).unwrap();
     let tap = Tap::default();
-    running.hub.attach(registration.token(), tap.clone(), registration.connected_frame("{}"));
+    let connected = registration.connected_frame("{}");
+    running.hub.attach(registration.token(), tap.clone(), Vec::new(), connected, Encoding::Identity);
     // The shard asks for what it knows of; before that is read, all of it is dropped and more.
     running.shards[0].turn(NOW);
     (21..=100).for_each(|n| running.publish(&n.to_string()));

@@ -6,7 +6,8 @@
 //!
 //! A driver (`world`, `publish`, `lives`, `ends`) does what `chance` says and records it as plain data (`model`); the
 //! checker (`check`, `answers`, `streams`) is a pure function over that record. It reads streams with a parser written
-//! from the standard. Sinks also publish and close in the middle of a write, as other threads do between two visits.
+//! from the standard; a third of them are compressed, and read by `gunzip`. Sinks also publish and close in the middle of
+//! a write, as other threads do between two visits.
 //! The `store` answers at once, or holds what it got until it answers or loses it, as one on a disk does.
 //!
 //! These bugs were planted in a copy of the engine; each was caught within 4,000 histories, by the rule named:
@@ -37,6 +38,8 @@
 //! | the events of a list before its conflict are published | `fault`, `torn` |
 //! | a slow reader skips and no `$gap` is written; it counts as clean before the gap is begun | `loss`, `cursor ahead` |
 //! | the `$gap` goes before the rest of a cut frame; that rest is left out | `torn`, `connected`, `loss` |
+//! | a compressed block is not in the sum; the rest of one that was cut is left out | `sink`, `loss` |
+//! | a compressed block is given for other frames; one that was not begun counts as written | `identity`, `cursor ahead` |
 //! | the id of the `$gap` is one beyond what was skipped, or one before | `order`, `cursor ahead`, `loss` |
 //! | a skip is told as `retention` | `false gap` |
 //! | whoever falls out of the window is slow, with a full socket or not; whoever is blocked is | `ending`, `stats`, `false gap` |
@@ -83,6 +86,8 @@ mod corners;
 mod disk;
 #[path = "simulation/ends.rs"]
 mod ends;
+#[path = "simulation/gunzip.rs"]
+mod gunzip;
 #[path = "simulation/lives.rs"]
 mod lives;
 #[path = "simulation/model.rs"]

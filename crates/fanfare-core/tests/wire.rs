@@ -10,8 +10,8 @@ mod whatwg;
 
 use bytes::Bytes;
 use fanfare_core::{
-    ClientId, ConnectionOptions, Cursor, Disconnect, Event, EventError, Hub, HubConfig, Identity, MemoryStore, Now,
-    Parsed, Parser, Registration, Resume, Seed, Shard, Start, Target, closing_frame,
+    ClientId, ConnectionOptions, Cursor, Disconnect, Encoding, Event, EventError, Hub, HubConfig, Identity,
+    MemoryStore, Now, Parsed, Parser, Registration, Resume, Seed, Shard, Start, Target, closing_frame,
 };
 use proptest::prelude::*;
 use serde::Deserialize;
@@ -47,7 +47,7 @@ fn stream(hub: &Hub<Tap>, shards: &mut [Shard<Tap>], start: Start, meanwhile: im
     let registration = hub.register(&Identity::anonymous(), start, ConnectionOptions::default(), NOW).unwrap();
     let taken = Arc::new(Mutex::new(Vec::new()));
     meanwhile();
-    hub.attach(registration.token(), Tap(Arc::clone(&taken)), Bytes::new());
+    hub.attach(registration.token(), Tap(Arc::clone(&taken)), Vec::new(), Bytes::new(), Encoding::Identity);
     for _ in 0..4 {
         shards[0].turn(NOW);
     }

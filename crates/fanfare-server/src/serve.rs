@@ -100,6 +100,7 @@ fn config(options: &ServeOptions, descriptors: Option<u64>) -> SseConfig {
         enable_logging: !options.quiet,
         stall_timeout: options.stall_timeout,
         slow_policy: options.slow_policy,
+        compression: options.compression,
         lifetime: options.lifetime,
         data_dir: options.data_dir.clone(),
         disk_bytes: options.disk_size as u64,

@@ -11,7 +11,8 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use fanfare_core::limits::LAST_MAX;
 use fanfare_core::{
-    Cursor, Disconnect, Identity, Name, NameError, Parsed, Parser, ParserError, Registration, SlowPolicy, Start, Token,
+    Cursor, Disconnect, Encoding, Identity, Name, NameError, Parsed, Parser, ParserError, Registration, SlowPolicy,
+    Start, Token,
 };
 use futures_core::Stream;
 use http::header::{self, HeaderMap, HeaderValue};
@@ -46,6 +47,37 @@ pub struct ConnectionOptions {
     pub heartbeat: Heartbeat,
     /// What becomes of it where it is slow; `None` is as [`SseConfig::slow_policy`](crate::SseConfig::slow_policy) says.
     pub slow_policy: Option<SlowPolicy>,
+    /// How the response is encoded. [`Encoding::Gzip`] is for requests that accept it: see [`accepts_gzip`]. What is
+    /// compressed is compressed once for everybody who gets it. A connection that is read as a [`Stream`] is never encoded.
+    pub encoding: Encoding,
+}
+
+/// Whether a request takes gzip for an answer: its `accept-encoding` names `gzip`, or anything, and not with `q=0`
+/// (RFC 9110, 12.5.3). A request without the header does not.
+///
+/// ```
+/// use fanfare::{ConnectionOptions, Encoding, accepts_gzip};
+/// # let headers = axum::http::HeaderMap::new();
+/// let encoding = if accepts_gzip(&headers) { Encoding::Gzip } else { Encoding::Identity };
+/// let options = ConnectionOptions { encoding, ..ConnectionOptions::default() };
+/// ```
+pub fn accepts_gzip(headers: &HeaderMap) -> bool {
+    let (mut gzip, mut anything) = (None, None);
+    let lines = headers.get_all(header::ACCEPT_ENCODING).iter().filter_map(|line| line.to_str().ok());
+    for coding in lines.flat_map(|line| line.split(',')) {
+        let mut parts = coding.split(';').map(str::trim);
+        let name = parts.next().unwrap_or_default();
+        let refused = parts.any(|part| {
+            let value = part.strip_prefix("q=").or_else(|| part.strip_prefix("Q="));
+            value.is_some_and(|value| value.parse().is_ok_and(|weight: f32| weight <= 0.0))
+        });
+        if name.eq_ignore_ascii_case("gzip") || name.eq_ignore_ascii_case("x-gzip") {
+            gzip = Some(!refused);
+        } else if name == "*" {
+            anything = Some(!refused);
+        }
+    }
+    gzip.or(anything).unwrap_or(false)
 }
 
 /// How heartbeats look.
@@ -136,6 +168,7 @@ pub(crate) struct Unattached {
     hub: EngineHub,
     token: Token,
     connected: Bytes,
+    encoding: Encoding,
     registry: Arc<Registry>,
     #[cfg(feature = "test-util")]
     ungated: Option<crate::test_util::Ungated>,
@@ -143,23 +176,21 @@ pub(crate) struct Unattached {
 
 impl Unattached {
     /// Hands a socket, taken out of hyper, to the shard. `head` goes before `connected`, in the same write.
-    pub(crate) fn attach_socket(mut self, stream: std::net::TcpStream, body: Body, mut head: Vec<u8>) {
-        head.extend_from_slice(&self.connected);
+    pub(crate) fn attach_socket(mut self, stream: std::net::TcpStream, body: Body, head: Vec<u8>) {
         let socket = crate::transport::Socket::new(stream, Arc::clone(&self.registry), body);
-        self.attach(Transport::Socket(socket), head.into());
+        self.attach(Transport::Socket(socket), head);
     }
 
     fn attach_pipe(mut self) -> PipeReader {
         let (writer, reader) = pipe(self.hub.clone(), self.token);
-        let connected = self.connected.clone();
-        self.attach(Transport::Pipe(writer), connected);
+        self.attach(Transport::Pipe(writer), Vec::new());
         reader
     }
 
-    fn attach(&mut self, transport: Transport, greeting: Bytes) {
+    fn attach(&mut self, transport: Transport, head: Vec<u8>) {
         #[cfg(feature = "test-util")]
         let Some(transport) = self.ungated.take().and_then(|ungated| ungated.put_before(transport)) else { return };
-        self.hub.attach(self.token, transport, greeting);
+        self.hub.attach(self.token, transport, head, self.connected.clone(), self.encoding);
         // The connection has an owner now: dropping this is not its end.
         self.token = Token(u64::MAX);
     }
@@ -181,6 +212,8 @@ pub(crate) struct Ticket {
     slot: Slot,
     /// What the untouched body shows as the lower bound of its size. A layer that replaces the data hides it.
     pub(crate) marker: u64,
+    /// What the untouched head says of the body.
+    pub(crate) encoding: Encoding,
 }
 
 impl Ticket {
@@ -202,6 +235,7 @@ pub struct Connection {
     client_id: String,
     resume: &'static str,
     marker: u64,
+    encoding: Encoding,
     body: ConnectionBody,
     parser: Parser,
     parsed: Vec<Parsed>,
@@ -214,7 +248,12 @@ pub struct Connection {
 const STREAM_EVENT_MAX: usize = 16 * fanfare_core::limits::DATA_MAX;
 
 impl Connection {
-    pub(crate) fn new(manager: &SseManager, registration: &Registration, identity: &Identity) -> Self {
+    pub(crate) fn new(
+        manager: &SseManager,
+        registration: &Registration,
+        identity: &Identity,
+        encoding: Encoding,
+    ) -> Self {
         let client_id = registration.client_id.to_string();
         let data = serde_json::to_string(&Connected {
             client_id: &client_id,
@@ -231,6 +270,7 @@ impl Connection {
             hub: inner.hub.clone(),
             token,
             connected: registration.connected_frame(&data),
+            encoding,
             registry: Arc::clone(&thread.registry),
             #[cfg(feature = "test-util")]
             ungated: Some(crate::test_util::Gate::make(&inner.kit, &inner.hub, registration.client_id, token)),
@@ -241,6 +281,7 @@ impl Connection {
             client_id,
             resume: registration.resume.as_str(),
             marker,
+            encoding,
             body: ConnectionBody {
                 slot: Arc::new(Mutex::new(Some(unattached))),
                 reader: None,
@@ -273,22 +314,33 @@ impl Connection {
 
 impl IntoResponse for Connection {
     fn into_response(self) -> Response {
-        let ticket = Ticket { slot: Arc::clone(&self.body.slot), marker: self.marker };
+        let ticket = Ticket { slot: Arc::clone(&self.body.slot), marker: self.marker, encoding: self.encoding };
         let mut response = Response::new(Body::new(self.body));
-        *response.headers_mut() = stream_headers();
+        *response.headers_mut() = stream_headers(self.encoding);
         response.extensions_mut().insert(ticket);
         response
     }
 }
 
 /// The head of every event stream: no cache keeps it, no proxy holds it back or recodes it.
-pub(crate) fn stream_headers() -> HeaderMap {
+pub(crate) fn stream_headers(encoding: Encoding) -> HeaderMap {
     let mut headers = HeaderMap::with_capacity(8);
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store, no-transform"));
     headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
     headers.insert(header::VARY, HeaderValue::from_static("accept, accept-encoding, origin"));
+    if let Some(encoding) = content_encoding(encoding) {
+        headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static(encoding));
+    }
     headers
+}
+
+/// The word for an encoding in the head of a response.
+pub(crate) fn content_encoding(encoding: Encoding) -> Option<&'static str> {
+    match encoding {
+        Encoding::Identity => None,
+        Encoding::Gzip => Some("gzip"),
+    }
 }
 
 impl Stream for Connection {
@@ -299,7 +351,10 @@ impl Stream for Connection {
             if let Some(event) = self.ready.pop_front() {
                 return Poll::Ready(Some(Ok(event)));
             }
-            let Some(bytes) = ready!(self.body.poll_bytes(context)) else { return Poll::Ready(None) };
+            // Nobody but this reads it, and it reads events.
+            let Some(bytes) = ready!(self.body.poll_bytes(context, Some(Encoding::Identity))) else {
+                return Poll::Ready(None);
+            };
             let this = &mut *self;
             if let Err(error) = this.parser.feed(&bytes, &mut this.parsed) {
                 return Poll::Ready(Some(Err(error)));
@@ -327,9 +382,13 @@ type BodyError = std::convert::Infallible;
 type BodyError = std::io::Error;
 
 impl ConnectionBody {
-    fn poll_bytes(&mut self, context: &mut Context<'_>) -> Poll<Option<Bytes>> {
+    /// `encoding` stands in for the one that was asked for.
+    fn poll_bytes(&mut self, context: &mut Context<'_>, encoding: Option<Encoding>) -> Poll<Option<Bytes>> {
         if self.reader.is_none() {
-            self.reader = take(&self.slot).map(Unattached::attach_pipe);
+            self.reader = take(&self.slot).map(|mut unattached| {
+                unattached.encoding = encoding.unwrap_or(unattached.encoding);
+                unattached.attach_pipe()
+            });
         }
         match &self.reader {
             Some(reader) => reader.poll_take(context),
@@ -359,7 +418,7 @@ impl http_body::Body for ConnectionBody {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let bytes = ready!(self.poll_bytes(context));
+        let bytes = ready!(self.poll_bytes(context, None));
         #[cfg(feature = "test-util")]
         if bytes.is_none() && self.reader.as_ref().is_some_and(PipeReader::is_broken) {
             return self.poll_break(context);

@@ -56,12 +56,14 @@ mod transport;
 pub use crate::http::{
     Access, AccessRequest, Action, BODY_MAX, Denied, SseRouter, URL_MAX, method_not_allowed, not_found, router,
 };
-pub use config::SseConfig;
-pub use connection::{Connection, ConnectionOptions, Heartbeat};
+pub use config::{Compression, SseConfig};
+pub use connection::{Connection, ConnectionOptions, Heartbeat, accepts_gzip};
 pub use error::{ConfigError, ConnectError, SendError, StorageError};
 pub use event::SseEvent;
 pub use fanfare_core::disk::Condition as DiskCondition;
-pub use fanfare_core::{Parsed as ReceivedEvent, ParserError, Resume, SlowPolicy, Stats as EngineStats, limits};
+pub use fanfare_core::{
+    Encoding, Parsed as ReceivedEvent, ParserError, Resume, SlowPolicy, Stats as EngineStats, limits,
+};
 pub use global::{
     announce_system_update, broadcast, error_notification, initialize_sse, notify_data_change, notify_job_completion,
     notify_metrics_update, notify_new_message, notify_user, notify_user_activity, notify_users, progress_update,

@@ -262,6 +262,7 @@ impl SseManager {
     /// [`ConnectError`] when there is no room, when the manager is closing, or when a name is not allowed.
     pub fn create_connection(&self, options: ConnectionOptions) -> Result<Connection, ConnectError> {
         let (identity, start, engine_options) = options.check()?;
+        let encoding = options.encoding;
         #[cfg(feature = "test-util")]
         let start = self.inner.kit.start(start);
         let now = self.now();
@@ -281,7 +282,7 @@ impl SseManager {
                 "client connected"
             );
         }
-        Ok(Connection::new(self, &registration, &identity))
+        Ok(Connection::new(self, &registration, &identity, encoding))
     }
 
     /// Sends to one connection. Returns 1, or 0 if it is gone.

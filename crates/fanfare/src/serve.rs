@@ -4,18 +4,18 @@
 //! an untouched event stream on plain HTTP/1, the socket is taken out of hyper and given to the shard that owns the
 //! connection; everything else is served as `axum::serve` would.
 //!
-//! *Untouched* means: our ticket, status 200, no header that says the body is recoded, and a body that still shows the
+//! *Untouched* means: our ticket, status 200, no header that says the body is recoded by somebody else, and a body that still shows the
 //! ticket's number as the lower bound of its size, which a layer that replaces the data hides and a layer that only
 //! watches keeps. The response's body stays with the connection, so what is tied to it lives as long as the stream.
 
-use crate::connection::Ticket;
+use crate::connection::{Ticket, content_encoding};
 use crate::lock::lock;
 use crate::sys;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::ConnectInfo;
 use axum::response::Response;
-use http::{HeaderMap, Method, Request, StatusCode, Version, header};
+use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Version, header};
 use http_body::Body as _;
 use hyper::body::Incoming;
 use hyper::rt::{Read, ReadBufCursor, Write};
@@ -385,13 +385,14 @@ fn asks_for_stream(request: &Request<Incoming>) -> bool {
 }
 
 fn is_untouched_stream(response: &Response) -> bool {
-    let recoded = [header::CONTENT_ENCODING, header::TRANSFER_ENCODING, header::CONTENT_LENGTH];
+    let recoded = [header::TRANSFER_ENCODING, header::CONTENT_LENGTH];
+    let encodings = || response.headers().get_all(header::CONTENT_ENCODING).iter().map(HeaderValue::as_bytes);
     response.status() == StatusCode::OK
         && recoded.iter().all(|name| !response.headers().contains_key(name))
-        && response
-            .extensions()
-            .get::<Ticket>()
-            .is_some_and(|ticket| response.body().size_hint().lower() == ticket.marker)
+        && response.extensions().get::<Ticket>().is_some_and(|ticket| {
+            response.body().size_hint().lower() == ticket.marker
+                && encodings().eq(content_encoding(ticket.encoding).map(str::as_bytes))
+        })
 }
 
 fn take_over(stream: TcpStream, response: Response) -> io::Result<()> {

@@ -4,6 +4,7 @@ use super::{Guarded, Hub};
 use crate::control::{Disconnect, connected_frame};
 use crate::cursor::Cursor;
 use crate::dropped::Loss;
+use crate::gzip::{self, Encoding};
 use crate::key::{Key, Kind};
 use crate::log::Log;
 use crate::mail::{Arrival, ConnectionOptions, Message, Port};
@@ -143,9 +144,21 @@ impl<S> Hub<S> {
         Ok(Registration { client_id, resume, cursor, retry_ms })
     }
 
-    /// Gives a registered connection its sink. `greeting` is written before everything else.
-    pub fn attach(&self, token: Token, sink: S, greeting: Bytes) {
-        self.send(token.slot(), Message::Attach { token, sink, greeting });
+    /// Gives a registered connection its sink. `head` is written as it is, before everything else; then `first`, and all
+    /// that follows it, in the given encoding.
+    pub fn attach(&self, token: Token, sink: S, mut head: Vec<u8>, first: Bytes, encoding: Encoding) {
+        let (greeting, member) = match encoding {
+            Encoding::Identity if head.is_empty() => (first, None),
+            Encoding::Identity => {
+                head.extend_from_slice(&first);
+                (head.into(), None)
+            }
+            Encoding::Gzip => {
+                let (greeting, member) = gzip::begin(head, &first);
+                (greeting, Some(member))
+            }
+        };
+        self.send(token.slot(), Message::Attach { token, sink, greeting, member });
     }
 
     /// Tells the shard that a sink which was full takes bytes again.

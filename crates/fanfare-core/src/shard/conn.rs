@@ -19,11 +19,11 @@ pub(super) enum Progress {
     Skipping { position: u64 },
 }
 
-/// Bytes that go before everything else: a greeting, or the rest of a frame that was cut.
+/// Bytes that go before everything else: a greeting, or the rest of a frame or of a compressed block that was cut.
 #[derive(Debug)]
 pub(super) struct Unsent {
     pub(super) bytes: Bytes,
-    /// 1 if this completes an application event.
+    /// Application events that this completes: of a frame 1, of a compressed block all that are in it.
     pub(super) events: u32,
 }
 
@@ -45,17 +45,27 @@ pub(super) struct Conn<S> {
 #[derive(Debug, Clone, Copy, Default)]
 #[expect(clippy::struct_excessive_bools, reason = "independent facts, one byte each")]
 pub(super) struct Flags {
-    /// The sink was full; wait until it is writable.
-    pub(super) blocked: bool,
+    pub(super) waits: Waits,
     pub(super) in_quick: bool,
     pub(super) in_bulk: bool,
     pub(super) ping_due: bool,
     pub(super) comment_heartbeat: bool,
-    /// What comes next is being read from disk.
-    pub(super) reading: bool,
+    /// Its stream is compressed.
+    pub(super) gzip: bool,
     /// A resumed connection hears a ping as soon as it has caught up; set until it has.
     pub(super) ping_when_clean: bool,
     pub(super) slow_policy: SlowPolicy,
+}
+
+/// What a connection waits for before it can be written to again.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) enum Waits {
+    #[default]
+    No,
+    /// What comes next is being read from disk.
+    Disk,
+    /// The sink was full, and has not said yet that it takes more.
+    Sink,
 }
 
 /// Long times are kept in tenths of a second, in 32 bits: good for thirteen years.
@@ -85,7 +95,7 @@ impl<S> Conn<S> {
 
     /// True if a visit can do something for it.
     pub(super) fn can_write(&self) -> bool {
-        self.sink.is_some() && !self.flags.blocked && !self.flags.reading
+        self.sink.is_some() && self.flags.waits == Waits::No
     }
 }
 

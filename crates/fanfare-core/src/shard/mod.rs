@@ -5,6 +5,7 @@
 //! lock is taken for a moment to read the log for a connection that lags, and to forget one that ended.
 
 mod conn;
+mod packed;
 mod slow;
 mod visit;
 mod wheel;
@@ -14,6 +15,7 @@ pub use conn::Closed;
 
 use crate::control::{Disconnect, closing_frame, comment_frame, ping_frame};
 use crate::directory::Recipients;
+use crate::gzip::{Block, Member};
 use crate::hub::Hub;
 use crate::key::Key;
 use crate::limits::{ATTACH_TIMEOUT_MS, LINGER_MS};
@@ -22,9 +24,9 @@ use crate::sink::{Ending, Input, Sink, Token};
 use crate::target::ClientId;
 use crate::time::{Now, Random};
 use bytes::Bytes;
-use conn::{Conn, Conns, Flags, Progress, Unsent, since};
+use conn::{Conn, Conns, Flags, Progress, Unsent, Waits, since};
 use core::sync::atomic::Ordering;
-
+use packed::{Frames, Packer};
 use std::collections::{BTreeMap, VecDeque};
 use std::io::IoSlice;
 use wheel::Wheel;
@@ -73,6 +75,9 @@ struct Heartbeat {
     made_for: Option<(u64, u64)>,
     ping: Bytes,
     comment: Bytes,
+    /// The same for compressed connections, made when the first asks.
+    packed_ping: Option<Block>,
+    packed_comment: Option<Block>,
 }
 
 /// See the module.
@@ -103,6 +108,8 @@ pub struct Shard<S> {
     messages: Vec<Message<S>>,
     read: Vec<(u64, Bytes)>,
     keys: Vec<Key>,
+    packer: Packer,
+    frames: Frames,
 }
 
 impl<S: Sink> Shard<S> {
@@ -135,6 +142,8 @@ impl<S: Sink> Shard<S> {
             messages: Vec::new(),
             read: Vec::new(),
             keys: Vec::new(),
+            packer: Packer::default(),
+            frames: Frames::default(),
         }
     }
 
@@ -187,6 +196,7 @@ impl<S: Sink> Shard<S> {
 
     /// Does a bounded amount of everything there is to do.
     pub fn turn(&mut self, now: Now) -> Turn {
+        self.packer.begin_turn();
         self.empty_inbox(now);
         self.run_timers(now);
         for _ in 0..QUICK_VISITS {
@@ -196,6 +206,9 @@ impl<S: Sink> Shard<S> {
             self.visit_queued(slot, now, |flags| &mut flags.in_quick);
         }
         for _ in 0..BULK_VISITS {
+            if self.packer.is_spent() {
+                break;
+            }
             let Some(slot) = self.bulk.pop_front() else {
                 break;
             };
@@ -237,7 +250,9 @@ impl<S: Sink> Shard<S> {
 
     fn writable(&mut self, token: Token, now: Now) {
         if let Some(conn) = self.conn(token) {
-            conn.flags.blocked = false;
+            if conn.flags.waits == Waits::Sink {
+                conn.flags.waits = Waits::No;
+            }
             self.enqueue(token.slot(), true);
         } else if self.lingering.contains_key(&token) {
             _ = self.flush_lingering(token, now);
@@ -279,7 +294,7 @@ impl<S: Sink> Shard<S> {
                     reach = reach.max(arrival.tail);
                     self.add(arrival, skipped, now);
                 }
-                Message::Attach { token, sink, greeting } => self.attach(token, sink, greeting, now),
+                Message::Attach { token, sink, greeting, member } => self.attach(token, sink, greeting, member, now),
                 Message::Close { token, reason } => self.end(token, reason, now),
                 Message::Cold { token, position, chunk } => {
                     // It may be clean behind what was read.
@@ -399,7 +414,7 @@ impl<S: Sink> Shard<S> {
         }
     }
 
-    fn attach(&mut self, token: Token, mut sink: S, greeting: Bytes, now: Now) {
+    fn attach(&mut self, token: Token, mut sink: S, greeting: Bytes, member: Option<Member>, now: Now) {
         let attached = sink.attach(token).is_ok();
         let Some(conn) = self.conn(token) else {
             // Ended between its registration and its response: the planned end is all there is to say.
@@ -407,14 +422,19 @@ impl<S: Sink> Shard<S> {
             if attached {
                 // A response that came too late is a sign of overload: the client shall come back.
                 let reason = untold.map_or(Disconnect::Capacity, |(reason, _)| reason);
-                let unsent = [greeting, self.closing_frame(reason, None)].map(|bytes| Unsent { bytes, events: 0 });
+                let closing = last_words(self.closing_frame(reason, None), member);
+                let unsent = [greeting, closing].map(|bytes| Unsent { bytes, events: 0 });
                 self.linger(token, sink, unsent.into(), now);
                 _ = self.flush_lingering(token, now);
             }
             return;
         };
         conn.sink = Some(sink);
+        conn.flags.gzip = member.is_some();
         conn.unsent = (!greeting.is_empty()).then(|| Box::new(Unsent { bytes: greeting, events: 0 }));
+        if let Some(member) = member {
+            *self.packer.member(self.local(token.slot())) = member;
+        }
         if attached {
             self.enqueue(token.slot(), true);
         } else {
@@ -465,10 +485,11 @@ impl<S: Sink> Shard<S> {
             };
             let mut unsent = VecDeque::with_capacity(2);
             unsent.extend(conn.unsent.map(|unsent| *unsent));
-            unsent.push_back(Unsent { bytes: self.closing_frame(reason, position), events: 0 });
+            let member = conn.flags.gzip.then(|| *self.packer.member(local));
+            unsent.push_back(Unsent { bytes: last_words(self.closing_frame(reason, position), member), events: 0 });
             self.linger(token, sink, unsent, now);
             // A full sink says when it takes more.
-            if !conn.flags.blocked {
+            if conn.flags.waits != Waits::Sink {
                 let (more_events, more_bytes) = self.flush_lingering(token, now);
                 events = events.wrapping_add(more_events);
                 bytes += more_bytes;
@@ -606,7 +627,7 @@ impl<S: Sink> Shard<S> {
         if sink.unacknowledged_ms().is_some_and(|silent| silent >= client_timeout) {
             return Some(Disconnect::Dead);
         }
-        if conn.flags.blocked && since(conn.blocked_at, now.mono_ms) >= stall_timeout {
+        if conn.flags.waits == Waits::Sink && since(conn.blocked_at, now.mono_ms) >= stall_timeout {
             return Some(Disconnect::Slow);
         }
         // A tenth either way, by the connection's own numbers, so that those who came together leave apart.
@@ -650,16 +671,38 @@ impl<S: Sink> Shard<S> {
         }
     }
 
-    fn heartbeat_frame(&mut self, comment: bool, now: Now) -> Bytes {
+    fn heartbeat(&mut self, now: Now) -> &mut Heartbeat {
         if self.heartbeat.made_for != Some((self.applied, now.wall_ms)) {
             let cursor = self.hub.cursor_at(self.applied);
             self.heartbeat = Heartbeat {
                 made_for: Some((self.applied, now.wall_ms)),
                 ping: ping_frame(cursor, now.wall_ms),
                 comment: comment_frame(cursor),
+                packed_ping: None,
+                packed_comment: None,
             };
         }
-        if comment { self.heartbeat.comment.clone() } else { self.heartbeat.ping.clone() }
+        &mut self.heartbeat
+    }
+}
+
+/// A closing frame in the encoding of its stream, and the stream's end.
+fn last_words(closing: Bytes, member: Option<Member>) -> Bytes {
+    let Some(mut member) = member else { return closing };
+    let block = Block::stored(&closing);
+    member.add(&block);
+    [&block.bytes[..], &member.trailer()].concat().into()
+}
+
+impl Heartbeat {
+    fn frame(&self, comment: bool) -> &Bytes {
+        if comment { &self.comment } else { &self.ping }
+    }
+
+    fn block(&mut self, comment: bool) -> &Block {
+        let (frame, block) =
+            if comment { (&self.comment, &mut self.packed_comment) } else { (&self.ping, &mut self.packed_ping) };
+        block.get_or_insert_with(|| Block::stored(frame))
     }
 }
 

@@ -1,11 +1,16 @@
 //! Visits: everything pending for one connection, up to a bound, in one write.
+//!
+//! For a compressed connection that is one block, begun or not begun: once a byte of it has gone out the rest must follow,
+//! and is kept by the connection as the rest of a cut frame is.
 
 use super::Shard;
-use super::conn::{Conn, Flags, Progress, Unsent, ticks};
+use super::conn::{Conn, Flags, Progress, Unsent, Waits, ticks};
+use super::packed::Source;
 use super::window::Window;
 use crate::control::{Disconnect, GapReason, gap_frame};
 use crate::disk::Chunk;
 use crate::dropped::Loss;
+use crate::gzip::Block;
 use crate::hub::ReadFor;
 use crate::limits::{VISIT_BYTES, VISIT_SLICES};
 use crate::log::ReadLimit;
@@ -13,6 +18,9 @@ use crate::sink::{Sink, Token};
 use crate::time::Now;
 use bytes::Bytes;
 use std::io::{self, IoSlice};
+
+/// Most records that a compressed connection reads from the log at once: they become one block, not slices.
+const PACKED_RECORDS: usize = 256;
 
 /// What one write achieved.
 struct Written {
@@ -54,7 +62,13 @@ impl<S: Sink> Shard<S> {
         let token = Token::new(slot, conn.generation);
         let done = match conn.progress {
             Progress::Clean => self.visit_clean(local, now),
-            Progress::Dirty { next, .. } if next >= window_first => self.visit_window(slot, local, next, now),
+            Progress::Dirty { next, .. } if next >= window_first => {
+                if conn.flags.gzip {
+                    self.visit_window_packed(slot, local, next, now)
+                } else {
+                    self.visit_window(slot, local, next, now)
+                }
+            }
             Progress::Dirty { position, .. } | Progress::Lagging { position } => {
                 self.visit_log(token, local, position, now)
             }
@@ -79,41 +93,107 @@ impl<S: Sink> Shard<S> {
             return Ok(());
         };
         if conn.unsent.is_some() {
-            return self.write_unsent(local, now);
+            return self.write_unsent(local, now).map(drop);
         }
         if !core::mem::take(&mut conn.flags.ping_due) {
             return Ok(());
         }
-        let comment = conn.flags.comment_heartbeat;
-        let frame = self.heartbeat_frame(comment, now);
+        let (comment, gzip) = (conn.flags.comment_heartbeat, conn.flags.gzip);
+        let heartbeat = self.heartbeat(now);
+        let begun = if gzip {
+            let block = heartbeat.block(comment).clone();
+            self.write_block(local, &block, 0, now)?
+        } else {
+            let frame = heartbeat.frame(comment).clone();
+            self.write_heartbeat(local, &frame, now)?
+        };
         let Some(conn) = self.conns.get_mut(local) else {
             return Ok(());
         };
-        let written = write(conn, &[IoSlice::new(&frame)], now)?;
-        if !written.full && written.bytes > 0 {
-            conn.unsent = Some(Box::new(Unsent { bytes: frame.slice(written.bytes..), events: 0 }));
-        }
-        if written.bytes > 0 {
+        if begun {
             conn.flags.ping_when_clean = false;
             self.port().counters.pings_sent.add(1);
         } else {
             // Nothing of it went out, so it is due still.
             conn.flags.ping_due = true;
         }
-        self.count(local, written.bytes, 0);
         Ok(())
     }
 
-    /// What goes before everything else.
-    fn write_unsent(&mut self, local: usize, now: Now) -> io::Result<()> {
+    fn write_heartbeat(&mut self, local: usize, frame: &Bytes, now: Now) -> io::Result<bool> {
         let Some(conn) = self.conns.get_mut(local) else {
-            return Ok(());
+            return Ok(false);
         };
-        if let Some(unsent) = &conn.unsent {
-            let bytes = unsent.bytes.clone();
-            let written = write(conn, &[IoSlice::new(&bytes)], now)?;
-            let (_, events) = settle_unsent(conn, written.bytes);
-            self.count(local, written.bytes, events);
+        let written = write(conn, &[IoSlice::new(frame)], now)?;
+        if !written.full && written.bytes > 0 {
+            conn.unsent = Some(Box::new(Unsent { bytes: frame.slice(written.bytes..), events: 0 }));
+        }
+        self.count(local, written.bytes, 0);
+        Ok(written.bytes > 0)
+    }
+
+    fn has_unsent(&mut self, local: usize) -> bool {
+        self.conns.get_mut(local).is_some_and(|conn| conn.unsent.is_some())
+    }
+
+    /// What goes before everything else. True if nothing is left of it.
+    fn write_unsent(&mut self, local: usize, now: Now) -> io::Result<bool> {
+        let Some(conn) = self.conns.get_mut(local) else {
+            return Ok(false);
+        };
+        let Some(unsent) = &conn.unsent else {
+            return Ok(true);
+        };
+        let bytes = unsent.bytes.clone();
+        let written = write(conn, &[IoSlice::new(&bytes)], now)?;
+        let (_, events) = settle_unsent(conn, written.bytes);
+        self.count(local, written.bytes, events);
+        Ok(written.full)
+    }
+
+    /// What goes before everything else, and a block behind it. True if the block was begun: what the sink left of it is
+    /// then what goes first.
+    fn write_block(&mut self, local: usize, block: &Block, events: u32, now: Now) -> io::Result<bool> {
+        let Some(conn) = self.conns.get_mut(local) else {
+            return Ok(false);
+        };
+        let unsent = conn.unsent.as_ref().map(|unsent| unsent.bytes.clone());
+        let slice = IoSlice::new(&block.bytes);
+        let written = match &unsent {
+            Some(unsent) => write(conn, &[IoSlice::new(unsent), slice], now)?,
+            None => write(conn, &[slice], now)?,
+        };
+        let (taken, mut completed) = settle_unsent(conn, written.bytes);
+        if taken == block.bytes.len() {
+            completed += events;
+        } else if taken > 0 {
+            // A copy, or each of many stalled readers would keep another block alive.
+            let bytes = Bytes::copy_from_slice(&block.bytes[taken..]);
+            conn.unsent = Some(Box::new(Unsent { bytes, events }));
+        }
+        if taken > 0 {
+            self.packer.member(local).add(block);
+        }
+        self.count(local, written.bytes, completed);
+        Ok(taken > 0)
+    }
+
+    /// From the window, as one block for everybody who goes on with the same frames.
+    fn visit_window_packed(&mut self, slot: u32, local: usize, from: u64, now: Now) -> io::Result<()> {
+        let next = self.window.list(slot, from, VISIT_BYTES, &mut self.frames);
+        let events = self.frames.count;
+        let heard = events > 0 || self.has_unsent(local);
+        let done = if events > 0 {
+            let block = self.packer.shared(&self.frames, self.frames.numbers().filter_map(|at| self.window.frame(at)));
+            self.write_block(local, &block, events, now)?
+        } else {
+            self.write_unsent(local, now)?
+        };
+        if let Some(conn) = self.conns.get_mut(local).filter(|_| done) {
+            move_to(conn, next, &self.window);
+            if conn.progress == Progress::Clean {
+                after_catching_up(conn, heard);
+            }
         }
         Ok(())
     }
@@ -157,7 +237,9 @@ impl<S: Sink> Shard<S> {
     /// From the log: one bounded read, one write.
     fn visit_log(&mut self, token: Token, local: usize, position: u64, now: Now) -> io::Result<()> {
         let mut read = core::mem::take(&mut self.read);
-        let limit = ReadLimit { upto: self.applied, bytes: VISIT_BYTES, records: VISIT_SLICES - 2 };
+        let packed = self.conns.get_mut(local).is_some_and(|conn| conn.flags.gzip);
+        let records = if packed { PACKED_RECORDS } else { VISIT_SLICES - 2 };
+        let limit = ReadLimit { upto: self.applied, bytes: VISIT_BYTES, records };
         let found = self.hub.read_for(token, position, limit, &mut self.keys, &mut read);
         let result = match found {
             ReadFor::Found { loss, reached } => {
@@ -178,11 +260,10 @@ impl<S: Sink> Shard<S> {
 
     /// What it needs is on disk, and is asked for as soon as the sink has taken what goes before.
     fn read_cold(&mut self, token: Token, local: usize, position: u64, now: Now) -> io::Result<()> {
-        self.write_unsent(local, now)?;
-        if let Some(conn) = self.conns.get_mut(local)
-            && conn.unsent.is_none()
+        if self.write_unsent(local, now)?
+            && let Some(conn) = self.conns.get_mut(local)
         {
-            conn.flags.reading = true;
+            conn.flags.waits = Waits::Disk;
             self.hub.want_cold(token, position, self.applied);
         }
         Ok(())
@@ -192,7 +273,7 @@ impl<S: Sink> Shard<S> {
     pub(super) fn cold_arrived(&mut self, token: Token, position: u64, chunk: Chunk, now: Now) {
         self.hub.cold_arrived();
         let Some(conn) = self.conn(token) else { return };
-        conn.flags.reading = false;
+        conn.flags.waits = Waits::No;
         if conn.progress == (Progress::Lagging { position }) && conn.can_write() {
             let Chunk { gap, frames, reached } = chunk;
             if self.write_log(self.local(token.slot()), position, gap, reached, &frames, now).is_err() {
@@ -215,9 +296,45 @@ impl<S: Sink> Shard<S> {
     ) -> io::Result<()> {
         let reason = gap.map(|(_, reason)| reason);
         let gap = gap.map(|(end, reason)| (end, gap_frame(self.hub.cursor_at(end), reason)));
+        let packed = self.conns.get_mut(local).is_some_and(|conn| conn.flags.gzip);
+        let LogWritten { reached, gap_told, heard } = if packed {
+            self.write_log_packed(local, position, gap, progress, read, now)?
+        } else {
+            self.write_log_slices(local, position, gap, progress, read, now)?
+        };
         let applied = self.applied;
         let Some(conn) = self.conns.get_mut(local) else {
             return Ok(());
+        };
+        // It may be beyond `applied`: where the log has dropped what this shard has yet to hear of, the gap reaches
+        // that far. It is clean only once the shard is there too, or what is in the inbox would come behind the gap.
+        if reached == applied {
+            conn.progress = Progress::Clean;
+        } else if reached != position {
+            conn.progress = Progress::Lagging { position: reached };
+        }
+        if conn.progress == Progress::Clean {
+            after_catching_up(conn, heard);
+        }
+        if let Some(reason) = reason.filter(|_| gap_told) {
+            self.port().counters.gaps[reason.index()].add(1);
+        }
+        Ok(())
+    }
+
+    fn write_log_slices(
+        &mut self,
+        local: usize,
+        position: u64,
+        gap: Option<(u64, Bytes)>,
+        progress: u64,
+        read: &[(u64, Bytes)],
+        now: Now,
+    ) -> io::Result<LogWritten> {
+        let mut reached = position;
+        let mut gap_told = false;
+        let Some(conn) = self.conns.get_mut(local) else {
+            return Ok(LogWritten { reached, gap_told, heard: false });
         };
         let unsent = conn.unsent.as_ref().map(|unsent| unsent.bytes.clone());
         let mut slices = [IoSlice::new(&[]); VISIT_SLICES];
@@ -229,11 +346,9 @@ impl<S: Sink> Shard<S> {
         }
         let written = if used > 0 { write(conn, &slices[..used], now)? } else { Written { bytes: 0, full: true } };
         let (mut rest, mut events) = settle_unsent(conn, written.bytes);
-        let mut gaps = 0;
-        let mut reached = position;
         if written.full {
             events += read.len() as u32;
-            gaps = u64::from(gap.is_some());
+            gap_told = gap.is_some();
             reached = progress;
         } else if conn.unsent.is_none() {
             let pieces = gap.iter().map(|(end, frame)| (*end, frame, 0)).chain(read.iter().map(|(p, f)| (*p, f, 1)));
@@ -242,7 +357,7 @@ impl<S: Sink> Shard<S> {
                     break;
                 }
                 reached = at;
-                gaps += u64::from(event == 0);
+                gap_told |= event == 0;
                 if rest < frame.len() {
                     conn.unsent = Some(Box::new(Unsent { bytes: frame.slice(rest..), events: event }));
                     break;
@@ -251,21 +366,41 @@ impl<S: Sink> Shard<S> {
                 events += event;
             }
         }
-        // It may be beyond `applied`: where the log has dropped what this shard has yet to hear of, the gap reaches
-        // that far. It is clean only once the shard is there too, or what is in the inbox would come behind the gap.
-        if reached == applied {
-            conn.progress = Progress::Clean;
-        } else if reached != position {
-            conn.progress = Progress::Lagging { position: reached };
-        }
-        if conn.progress == Progress::Clean {
-            after_catching_up(conn, written.bytes > 0);
-        }
-        if let Some(reason) = reason {
-            self.port().counters.gaps[reason.index()].add(gaps);
-        }
         self.count(local, written.bytes, events);
-        Ok(())
+        Ok(LogWritten { reached, gap_told, heard: written.bytes > 0 })
+    }
+
+    /// The same as one block. Without a gap it is kept for the next connection: after a restart of the application
+    /// thousands resume at the same place.
+    fn write_log_packed(
+        &mut self,
+        local: usize,
+        position: u64,
+        gap: Option<(u64, Bytes)>,
+        progress: u64,
+        read: &[(u64, Bytes)],
+        now: Now,
+    ) -> io::Result<LogWritten> {
+        let bytes = gap.iter().chain(read).map(|(_, frame)| &frame[..]);
+        let something = gap.is_some() || !read.is_empty();
+        let heard = something || self.has_unsent(local);
+        let done = if something {
+            let block = if gap.is_some() {
+                self.packer.alone(bytes)
+            } else {
+                self.frames.clear(Source::Log);
+                for (position, frame) in read {
+                    self.frames.push(*position, frame.len());
+                }
+                self.frames.shared = true;
+                self.packer.shared(&self.frames, bytes)
+            };
+            self.write_block(local, &block, read.len() as u32, now)?
+        } else {
+            self.write_unsent(local, now)?
+        };
+        let reached = if done { progress } else { position };
+        Ok(LogWritten { reached, gap_told: done && gap.is_some(), heard: done && heard })
     }
 
     fn count(&mut self, local: usize, bytes: usize, events: u32) {
@@ -279,6 +414,15 @@ impl<S: Sink> Shard<S> {
         counters.bytes_sent.add(bytes as u64);
         counters.events_sent.add(u64::from(events));
     }
+}
+
+/// What came of a write from the log.
+struct LogWritten {
+    /// How far the connection is complete.
+    reached: u64,
+    gap_told: bool,
+    /// Some bytes went out.
+    heard: bool,
 }
 
 /// One call of the sink. `WouldBlock` is a write of nothing; a short write blocks the connection.
@@ -296,7 +440,7 @@ fn write<S: Sink>(conn: &mut Conn<S>, slices: &[IoSlice<'_>], now: Now) -> io::R
     if full {
         conn.blocked_at = 0;
     } else {
-        conn.flags.blocked = true;
+        conn.flags.waits = Waits::Sink;
         // A sink that says it is writable and then takes nothing has not moved: its time goes on.
         if bytes > 0 || conn.blocked_at == 0 {
             conn.blocked_at = ticks(now.mono_ms).max(1);

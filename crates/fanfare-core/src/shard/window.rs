@@ -4,6 +4,7 @@
 //! with the log; a run of broadcasts that came together is copied once into one slice, so that it is written
 //! as one.
 
+use super::packed::{Frames, Source};
 use crate::directory::Recipients;
 use crate::limits::{WINDOW_BYTES, WINDOW_ENTRIES, WINDOW_SETS_BYTES};
 use bytes::Bytes;
@@ -27,6 +28,10 @@ pub(super) struct Entry {
 impl Entry {
     pub(super) fn len(&self) -> usize {
         self.end - self.start
+    }
+
+    fn frame(&self) -> &[u8] {
+        &self.buffer[self.start..self.end]
     }
 
     /// The frame from `from` on, for a connection that keeps it until its sink takes bytes again. Out of a run it is
@@ -135,7 +140,7 @@ impl Window {
             return;
         }
         let mut buffer = Vec::with_capacity(bytes);
-        run.for_each(|entry| buffer.extend_from_slice(&entry.buffer[entry.start..entry.end]));
+        run.for_each(|entry| buffer.extend_from_slice(entry.frame()));
         let buffer = Bytes::from(buffer);
         let mut at = 0;
         for entry in self.entries.range_mut(start..) {
@@ -155,6 +160,28 @@ impl Window {
     /// Entries from number `from` on.
     pub(super) fn entries_from(&self, from: u64) -> impl Iterator<Item = &Entry> {
         self.entries.range((from - self.first) as usize..)
+    }
+
+    /// The frame of an entry.
+    pub(super) fn frame(&self, number: u64) -> Option<&[u8]> {
+        self.entries.get(number.checked_sub(self.first)? as usize).map(Entry::frame)
+    }
+
+    /// Lists the frames for `slot` from number `from` on, until `bytes` are reached. Returns the number to go on with.
+    pub(super) fn list(&self, slot: u32, from: u64, bytes: usize, frames: &mut Frames) -> u64 {
+        frames.clear(Source::Window);
+        let mut number = from;
+        for entry in self.entries_from(from) {
+            if entry.recipients.contains(slot) {
+                frames.push(number, entry.len());
+                frames.shared |= !matches!(entry.recipients, Recipients::One(_));
+            }
+            number += 1;
+            if frames.bytes >= bytes {
+                break;
+            }
+        }
+        number
     }
 
     /// Calls `take` with slices of neighbouring frames for `slot`, from number `from` on, until it returns false

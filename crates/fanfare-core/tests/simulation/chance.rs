@@ -262,6 +262,9 @@ fn operate(chance: &mut Chance, world: &mut World, mood: &Mood, plans: &mut Plan
             };
             let options = chance.options();
             if let Some(conn) = world.connect_with(who, from, options) {
+                if chance.one_in(3) {
+                    world.compress(conn);
+                }
                 if mood.stalls && chance.one_in(3) {
                     // Also room for the greeting and not one byte more.
                     let budget = if chance.one_in(3) { world.greeting(conn).len() } else { chance.below(400) };

@@ -295,17 +295,18 @@ fn totals(trace: &Trace, say: &mut impl FnMut(&'static str, String)) {
     for (number, hub) in trace.hubs.iter().enumerate() {
         let Some(stats) = &hub.stats else { continue };
         let conns = || trace.conns.iter().filter(move |conn| conn.hub == number);
-        let (mut events, mut bytes, mut gaps, mut pings, mut open) = (0, 0, [0; 3], 0, 0);
+        let (mut events, mut bytes, mut gaps, mut pings, mut open, mut cut) = (0, 0, [0; 3], 0, 0, 0);
         for conn in conns() {
             let sent = streams::sent(&conn.bytes);
             events += sent.events;
-            bytes += conn.bytes.len() as u64;
+            bytes += conn.wire as u64;
+            cut += u64::from(conn.cut);
             gaps.iter_mut().zip(sent.gaps).for_each(|(sum, gaps)| *sum += gaps);
             pings += sent.pings;
             open += u64::from(sent.rest);
             // What a stalled sink takes after the end is counted, but the end was told before.
             let knew = |closed: &Closed| closed.taken == conn.bytes.len() && conn.stalls.is_empty() && closed.bytes > 0;
-            let sums = (sent.events, conn.bytes.len() as u64);
+            let sums = (sent.events, conn.wire as u64);
             if let Some(closed) = conn.closed.filter(knew)
                 && (u64::from(closed.events), closed.bytes) != sums
             {
@@ -316,7 +317,7 @@ fn totals(trace: &Trace, say: &mut impl FnMut(&'static str, String)) {
             let counted = (stats.events_sent, stats.bytes_sent);
             say("stats", format!("hub {number} counted {counted:?} events and bytes, the sinks {:?}", (events, bytes)));
         }
-        let counted = |least: u64, count: u64| (least..=least + open).contains(&count);
+        let counted = |least: u64, count: u64| (least..=least + open + cut).contains(&count);
         if !gaps.into_iter().zip(stats.gaps).all(|(least, count)| counted(least, count))
             || !counted(pings, stats.pings_sent)
         {

@@ -108,10 +108,9 @@ impl World {
         for (conn, live) in self.conns.iter().enumerate().filter(|(_, live)| live.hub == hub) {
             let mut pipe = live.pipe.lock().unwrap();
             let record = &mut self.trace.conns[conn];
-            record.bytes = std::mem::take(&mut pipe.taken);
-            record.chunks = std::mem::take(&mut pipe.chunks);
-            record.stalls = std::mem::take(&mut pipe.stalls);
-            record.faults = std::mem::take(&mut pipe.faults);
+            let taken = pipe.take();
+            (record.bytes, record.wire, record.cut) = (taken.bytes, taken.wire, taken.cut);
+            (record.chunks, record.stalls, record.faults) = (taken.chunks, taken.stalls, taken.faults);
         }
         self.trace.hubs[hub].stats = Some(self.hub.stats(self.clock.now()));
     }

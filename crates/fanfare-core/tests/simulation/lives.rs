@@ -3,7 +3,7 @@
 use super::model::{Calm, Closed, Conn, From, Verdict, Who, name};
 use super::sink::{Pipe, SimSink};
 use super::world::{Live, World};
-use fanfare_core::{ConnectionOptions, Cursor, Disconnect, RegisterError, Start, Turn};
+use fanfare_core::{ConnectionOptions, Cursor, Disconnect, Encoding, RegisterError, Start, Turn};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 
@@ -57,6 +57,9 @@ impl World {
             attached_ms: 0,
             gone: None,
             bytes: Vec::new(),
+            gzip: false,
+            wire: 0,
+            cut: false,
             chunks: Vec::new(),
             stalls: Vec::new(),
             calms: Vec::new(),
@@ -78,6 +81,12 @@ impl World {
         self.conns[conn].registration.connected_frame(&data)
     }
 
+    /// Its stream shall be compressed. Before it is attached.
+    pub fn compress(&mut self, conn: usize) {
+        self.trace.conns[conn].gzip = true;
+        self.pipe(conn, "is compressed", |pipe| pipe.gunzip = Some(Box::default()));
+    }
+
     pub fn attach(&mut self, conn: usize) {
         self.begin(|| format!("attach {conn}"));
         let live = &self.conns[conn];
@@ -87,9 +96,10 @@ impl World {
             meanwhile: Arc::clone(&self.meanwhile),
         };
         let greeting = self.greeting(conn);
+        let encoding = if self.trace.conns[conn].gzip { Encoding::Gzip } else { Encoding::Identity };
         self.trace.conns[conn].attached = Some(self.step());
         self.trace.conns[conn].attached_ms = self.now_ms();
-        self.hub.attach(live.registration.token(), sink, greeting);
+        self.hub.attach(live.registration.token(), sink, Vec::new(), greeting, encoding);
         self.end();
     }
 

@@ -216,6 +216,7 @@ pub struct Calm {
 
 /// One connection, from its registration to its end.
 #[derive(Debug, Clone)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts")]
 pub struct Conn {
     pub hub: usize,
     pub who: Who,
@@ -228,6 +229,8 @@ pub struct Conn {
     /// Every shard had been idle at this very millisecond: no timer was due any more.
     pub timers_quiet: bool,
     pub comment_heartbeat: bool,
+    /// Its stream is compressed.
+    pub gzip: bool,
     /// Its own, or the hub's where it has none.
     pub slow_policy: SlowPolicy,
     /// When its shard first could hear of it: its checks begin there, its times at its registration.
@@ -239,6 +242,9 @@ pub struct Conn {
     pub gone: Option<usize>,
     /// What its sink took, and how much of it by which step.
     pub bytes: Vec<u8>,
+    /// The same as it went over the wire, and whether that ends within a compressed block.
+    pub wire: usize,
+    pub cut: bool,
     pub chunks: Vec<(usize, usize, u64)>,
     /// Writes of which its sink took less than it was offered.
     pub stalls: Vec<Stall>,

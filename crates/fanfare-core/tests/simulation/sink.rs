@@ -2,6 +2,7 @@
 //! and notes what a shard must not do to it. In the middle of a write it can let other threads' work happen:
 //! a publish or a close that a real hub would see between two visits of one turn.
 
+use super::gunzip::Gunzip;
 use super::model::Stall;
 use super::store::{Desk, Request};
 use fanfare_core::{ClientId, Disconnect, Ending, Hub, Input, Now, Sink, Token};
@@ -51,7 +52,9 @@ pub struct Meanwhile {
 #[derive(Debug, Default)]
 #[expect(clippy::struct_excessive_bools, reason = "independent facts")]
 pub struct Pipe {
+    /// What it took; of a compressed connection what is in the blocks that were begun.
     pub taken: Vec<u8>,
+    pub gunzip: Option<Box<Gunzip>>,
     pub chunks: Vec<(usize, usize, u64)>,
     pub stalls: Vec<Stall>,
     /// Bytes it takes before it is full.
@@ -70,6 +73,34 @@ pub struct Pipe {
     pub finished: bool,
     pub dropped: bool,
     pub faults: Vec<String>,
+}
+
+/// What a run records of a connection's far end.
+pub struct Taken {
+    pub bytes: Vec<u8>,
+    /// As they came; of a compressed connection fewer.
+    pub wire: usize,
+    pub chunks: Vec<(usize, usize, u64)>,
+    pub stalls: Vec<Stall>,
+    pub faults: Vec<String>,
+    /// A compressed block was begun and not ended: nothing of it is in the bytes.
+    pub cut: bool,
+}
+
+impl Pipe {
+    pub fn take(&mut self) -> Taken {
+        let mut bytes = std::mem::take(&mut self.taken);
+        let mut faults = std::mem::take(&mut self.faults);
+        let (mut wire, mut cut) = (bytes.len(), false);
+        if let Some(gunzip) = self.gunzip.take() {
+            cut = gunzip.complete < bytes.len();
+            bytes.truncate(gunzip.complete);
+            wire = gunzip.wire;
+            faults.extend(gunzip.faults);
+        }
+        let (chunks, stalls) = (std::mem::take(&mut self.chunks), std::mem::take(&mut self.stalls));
+        Taken { bytes, wire, chunks, stalls, faults, cut }
+    }
 }
 
 pub struct SimSink {
@@ -131,10 +162,15 @@ impl Sink for SimSink {
         let mut room = pipe.budget.min(offered);
         pipe.budget -= if pipe.budget == usize::MAX { 0 } else { room };
         let (took, step, now_ms) = (room, self.clock.step(), self.clock.now().mono_ms);
-        for slice in slices {
-            let part = room.min(slice.len());
-            pipe.taken.extend_from_slice(&slice[..part]);
-            room -= part;
+        if let Some(gunzip) = &mut pipe.gunzip {
+            let begun = gunzip.write(slices.iter().map(|slice| &slice[..]), took);
+            pipe.taken.extend(begun);
+        } else {
+            for slice in slices {
+                let part = room.min(slice.len());
+                pipe.taken.extend_from_slice(&slice[..part]);
+                room -= part;
+            }
         }
         if took > 0 {
             let total = pipe.taken.len();

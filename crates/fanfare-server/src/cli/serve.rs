@@ -1,8 +1,8 @@
 //! The settings of the server: flags, each with its environment variable.
 
-use super::values::{bytes, duration, slow_policy};
+use super::values::{bytes, compression, duration, slow_policy};
 use clap::{ArgAction, Args};
-use fanfare::SlowPolicy;
+use fanfare::{Compression, SlowPolicy};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -49,6 +49,10 @@ pub(crate) struct ServeOptions {
     /// What becomes of a reader that falls behind and does not say: catch-up, gap or disconnect
     #[arg(long, env = "FANFARE_SLOW_POLICY", default_value = "catch-up", value_parser = slow_policy, value_name = "POLICY")]
     pub(crate) slow_policy: SlowPolicy,
+
+    /// Which event streams are sent as gzip, of those whose clients accept it: off, opt-in or on
+    #[arg(long, env = "FANFARE_COMPRESSION", default_value = "opt-in", value_parser = compression, value_name = "WHICH")]
+    pub(crate) compression: Compression,
 
     /// End every stream after so long, give or take a tenth; its client reconnects [default: never]
     #[arg(long, env = "FANFARE_LIFETIME", value_parser = duration, value_name = "TIME")]

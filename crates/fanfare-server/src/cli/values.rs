@@ -1,8 +1,8 @@
 //! Values on the command line, read once into types that cannot be wrong.
 
 use super::bench::Rate;
-use fanfare::SlowPolicy;
 use fanfare::log::Cursor;
+use fanfare::{Compression, SlowPolicy};
 use std::time::Duration;
 
 pub(super) fn cursor(text: &str) -> Result<Cursor, String> {
@@ -24,6 +24,10 @@ pub(super) fn interval(text: &str) -> Result<Duration, String> {
 
 pub(super) fn slow_policy(text: &str) -> Result<SlowPolicy, String> {
     SlowPolicy::parse(text).ok_or_else(|| "write catch-up, gap or disconnect".to_owned())
+}
+
+pub(super) fn compression(text: &str) -> Result<Compression, String> {
+    Compression::parse(text).ok_or_else(|| "write off, opt-in or on".to_owned())
 }
 
 /// `65536`, `512KiB`, `64MiB`, `1GiB`.

@@ -4,6 +4,7 @@ use super::access::Action;
 use super::problem::{Problem, query_pointer};
 use super::subscribe::{pairs, read_options, with_identity};
 use super::{RouterState, check_uri, json_response, off_thread, path_part};
+use crate::config::Compression;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
 use axum::response::{IntoResponse as _, Response};
@@ -98,7 +99,7 @@ pub(super) async fn events(State(state): State<RouterState>, request: Request) -
     let (parts, _) = request.into_parts();
     check_uri(&parts)?;
     let query = parts.uri.query().unwrap_or_default();
-    let requested = read_options(query, &parts.headers, &["limit"])?;
+    let requested = read_options(query, &parts.headers, &["limit"], Compression::Off)?;
     let access = state.policy.check(Action::History, &parts, Some(&requested)).await?;
     let options = with_identity(requested, access.identity);
     let mut limits = pairs(query)?.into_iter().filter(|(name, _)| name == "limit");

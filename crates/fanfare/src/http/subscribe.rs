@@ -3,13 +3,14 @@
 use super::access::Action;
 use super::problem::{Fault, Problem, query_pointer};
 use super::{RouterState, check_uri, off_thread};
-use crate::connection::{Connection, ConnectionOptions, Heartbeat, start, stream_headers};
+use crate::config::Compression;
+use crate::connection::{Connection, ConnectionOptions, Heartbeat, accepts_gzip, start, stream_headers};
 use crate::error::ConnectError;
 use crate::manager::SseManager;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
-use fanfare_core::{Disconnect, SlowPolicy, closing_frame};
+use fanfare_core::{Disconnect, Encoding, SlowPolicy, closing_frame};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, header};
 use std::borrow::Cow;
@@ -27,7 +28,9 @@ pub(super) async fn subscribe(State(state): State<RouterState>, request: Request
     let (parts, _) = request.into_parts();
     match open(&state, &parts).await {
         // A stream that nobody can read would hold a place until it is found out.
-        Ok(_) if parts.method == Method::HEAD => (stream_headers(), Body::empty()).into_response(),
+        Ok(options) if parts.method == Method::HEAD => {
+            (stream_headers(options.encoding), Body::empty()).into_response()
+        }
         Ok(options) => match connect(&state.manager, options).await {
             Ok(Ok(connection)) => Connection::into_response(connection),
             Ok(Err(error)) => refused(&state.manager, &error, &parts.headers),
@@ -51,7 +54,8 @@ async fn connect(
 
 async fn open(state: &RouterState, parts: &Parts) -> Result<ConnectionOptions, Problem> {
     check_uri(parts)?;
-    let requested = read_options(parts.uri.query().unwrap_or_default(), &parts.headers, &[])?;
+    let compression = state.manager.config().compression;
+    let requested = read_options(parts.uri.query().unwrap_or_default(), &parts.headers, &[], compression)?;
     let access = state.policy.check(Action::Subscribe, parts, Some(&requested)).await?;
     Ok(with_identity(requested, access.identity))
 }
@@ -63,6 +67,7 @@ pub(super) fn with_identity(requested: ConnectionOptions, identity: Option<Conne
             last_event_id: requested.last_event_id,
             heartbeat: requested.heartbeat,
             slow_policy: requested.slow_policy.or(identity.slow_policy),
+            encoding: requested.encoding,
             ..identity
         },
         None => requested,
@@ -70,10 +75,15 @@ pub(super) fn with_identity(requested: ConnectionOptions, identity: Option<Conne
 }
 
 /// The query string and `Last-Event-ID` as options. `own` are further parameters of the endpoint, not metadata.
-pub(super) fn read_options(query: &str, headers: &HeaderMap, own: &[&str]) -> Result<ConnectionOptions, Problem> {
+pub(super) fn read_options(
+    query: &str,
+    headers: &HeaderMap,
+    own: &[&str],
+    compression: Compression,
+) -> Result<ConnectionOptions, Problem> {
     let mut options = ConnectionOptions::default();
     let mut faults = Vec::new();
-    let mut heartbeat = None;
+    let (mut heartbeat, mut gzip) = (None, None);
     for (name, value) in pairs(query)? {
         if own.contains(&name.as_ref()) {
             continue;
@@ -104,6 +114,14 @@ pub(super) fn read_options(query: &str, headers: &HeaderMap, own: &[&str]) -> Re
                     false
                 }
             },
+            "sse.compression" => match value.as_str() {
+                "gzip" => gzip.replace(true).is_some(),
+                "none" => gzip.replace(false).is_some(),
+                _ => {
+                    refuse("must be `gzip` or `none`");
+                    false
+                }
+            },
             "sse.slow" => {
                 let policy = SlowPolicy::parse(&value);
                 if policy.is_none() {
@@ -113,7 +131,7 @@ pub(super) fn read_options(query: &str, headers: &HeaderMap, own: &[&str]) -> Re
             }
             option if option.starts_with(OPTION_PREFIX) => {
                 refuse(
-                    "is not a known option; known are `sse.heartbeat` and `sse.slow`, and names that begin with `sse.` are reserved",
+                    "is not a known option; known are `sse.compression`, `sse.heartbeat` and `sse.slow`, and names that begin with `sse.` are reserved",
                 );
                 false
             }
@@ -124,6 +142,14 @@ pub(super) fn read_options(query: &str, headers: &HeaderMap, own: &[&str]) -> Re
         }
     }
     options.heartbeat = heartbeat.unwrap_or_default();
+    let wanted = match compression {
+        Compression::Off => false,
+        Compression::OptIn => gzip.unwrap_or(false),
+        Compression::On => gzip.unwrap_or(true),
+    };
+    if wanted && accepts_gzip(headers) {
+        options.encoding = Encoding::Gzip;
+    }
     if !faults.is_empty() {
         let detail = format!("{}: {}", faults[0].pointer, faults[0].detail);
         return Err(Problem::bad_request(detail).with_errors(faults));
@@ -190,7 +216,8 @@ fn refused(manager: &SseManager, error: &ConnectError, headers: &HeaderMap) -> R
     let retry_ms = low + manager.inner.jitter(high - low);
     if wants_stream(headers) {
         let frame = closing_frame(reason, None, retry_ms as u32);
-        return (stream_headers(), [(header::CONNECTION, HeaderValue::from_static("close"))], frame).into_response();
+        return (stream_headers(Encoding::Identity), [(header::CONNECTION, HeaderValue::from_static("close"))], frame)
+            .into_response();
     }
     let seconds = HeaderValue::from(retry_ms.div_ceil(1_000));
     Problem::unavailable(error.to_string()).with_header(header::RETRY_AFTER, seconds).into_response()

@@ -4,7 +4,7 @@ use super::patience::PATIENCE;
 use crate::driver::EngineHub;
 use crate::transport::Transport;
 use bytes::Bytes;
-use fanfare_core::Token;
+use fanfare_core::{Encoding, Token};
 use std::io;
 use std::sync::mpsc::{SyncSender, sync_channel};
 
@@ -32,7 +32,13 @@ pub(super) fn settle(hub: &EngineHub) {
                 let (dropped, wait) = sync_channel(0);
                 // No connection reaches this generation.
                 let token = Token(u64::from(u32::MAX) << 32 | shard);
-                hub.attach(token, Transport::Barrier(Barrier { _dropped: dropped }), Bytes::new());
+                hub.attach(
+                    token,
+                    Transport::Barrier(Barrier { _dropped: dropped }),
+                    Vec::new(),
+                    Bytes::new(),
+                    Encoding::Identity,
+                );
                 wait
             })
             .collect();

@@ -10,7 +10,7 @@ pub(crate) use sse::{Event, SseParser};
 pub(crate) use subscriber::{Subscriber, Subscription};
 
 use axum::Router;
-use fanfare::{SseConfig, SseManager};
+use fanfare::{Compression, SseConfig, SseManager};
 use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -24,8 +24,12 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 pub(crate) enum Wire {
     /// HTTP/1.1 under `axum::serve`: the pipe sink, chunked.
     Axum,
+    /// The same, compressed.
+    AxumGzip,
     /// HTTP/2 with prior knowledge under `axum::serve`.
     AxumHttp2,
+    /// As [`Wire::Takeover`], compressed.
+    Gzip,
     /// HTTP/2 with prior knowledge under `fanfare::serve`: the pipe sink.
     Http2,
     /// HTTP/1.1 under `fanfare::serve`: the socket is taken over.
@@ -35,6 +39,10 @@ pub(crate) enum Wire {
 impl Wire {
     pub(crate) fn is_http2(self) -> bool {
         matches!(self, Self::AxumHttp2 | Self::Http2)
+    }
+
+    pub(crate) fn is_compressed(self) -> bool {
+        matches!(self, Self::AxumGzip | Self::Gzip)
     }
 }
 
@@ -55,7 +63,10 @@ impl Drop for Server {
 }
 
 /// A server with every endpoint open.
-pub(crate) async fn serve(wire: Wire, config: SseConfig) -> Server {
+pub(crate) async fn serve(wire: Wire, mut config: SseConfig) -> Server {
+    if wire.is_compressed() {
+        config.compression = Compression::On;
+    }
     let manager = SseManager::new(config).unwrap();
     let app = fanfare::router(manager.clone()).allow_all().into_router();
     serve_app(wire, manager, app).await
@@ -66,8 +77,8 @@ pub(crate) async fn serve_app(wire: Wire, manager: SseManager, app: Router) -> S
     let addr = listener.local_addr().unwrap();
     let task = tokio::spawn(async move {
         match wire {
-            Wire::Takeover | Wire::Http2 => fanfare::serve(listener, app).await.unwrap(),
-            Wire::Axum | Wire::AxumHttp2 => axum::serve(listener, app).await.unwrap(),
+            Wire::Takeover | Wire::Gzip | Wire::Http2 => fanfare::serve(listener, app).await.unwrap(),
+            Wire::Axum | Wire::AxumGzip | Wire::AxumHttp2 => axum::serve(listener, app).await.unwrap(),
         }
     });
     Server { addr, manager, wire, task }
@@ -145,6 +156,16 @@ pub(crate) async fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
         assert!(Instant::now() < deadline, "never came true: {what}");
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
+}
+
+/// Text that does not compress to much less, the same each time.
+pub(crate) fn noise(bytes: usize) -> String {
+    let mut state = 1_u32;
+    let draw = || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        char::from(b'0' + (state >> 24) as u8 % 43)
+    };
+    std::iter::repeat_with(draw).take(bytes).collect()
 }
 
 /// A golden file.

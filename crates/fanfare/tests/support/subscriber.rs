@@ -1,8 +1,10 @@
 //! A client of event streams over any of the transports.
 
 use super::{Chunks, Event, Head, PATIENCE, Raw, Server, SseParser, request_text};
+use flate2::write::GzDecoder;
 use std::collections::VecDeque;
 use std::future::poll_fn;
+use std::io::Write as _;
 use tokio::net::TcpStream;
 
 /// What to ask for.
@@ -53,9 +55,10 @@ enum Source {
 pub(crate) struct Subscriber {
     pub(crate) head: Head,
     source: Source,
+    gunzip: Option<GzDecoder<Vec<u8>>>,
     pub(crate) parser: SseParser,
     events: VecDeque<Event>,
-    /// Everything received, framing of HTTP taken off.
+    /// Everything received, framing of HTTP and compression taken off.
     pub(crate) bytes: usize,
     /// Received, and not yet given to the parser.
     unparsed: Vec<u8>,
@@ -73,12 +76,18 @@ impl Subscriber {
         };
         let (head, source) = tokio::time::timeout(PATIENCE, opening).await.expect("a head in time");
         let parser = SseParser::default();
-        Self { head, source, parser, events: VecDeque::new(), bytes: 0, unparsed: Vec::new() }
+        let compressed = head.get("content-encoding") == Some("gzip");
+        let gunzip = compressed.then(|| GzDecoder::new(Vec::new()));
+        Self { head, source, gunzip, parser, events: VecDeque::new(), bytes: 0, unparsed: Vec::new() }
     }
 
     async fn open_http1(server: &Server, subscription: &Subscription) -> (Head, Source) {
         let mut raw = Raw::connect(server.addr).await;
-        raw.send(request_text("GET", &subscription.target(), &subscription.all_headers(), b"")).await;
+        let mut headers = subscription.all_headers();
+        if server.wire.is_compressed() {
+            headers.push(("accept-encoding", "gzip, deflate, br, zstd"));
+        }
+        raw.send(request_text("GET", &subscription.target(), &headers, b"")).await;
         let head = raw.head().await;
         let chunks = head.is_chunked().then(Chunks::default);
         (head, Source::Http1 { raw, chunks })
@@ -141,6 +150,15 @@ impl Subscriber {
                     data.to_vec()
                 }
             };
+            let bytes = match &mut self.gunzip {
+                Some(gunzip) => {
+                    gunzip.write_all(&bytes).unwrap();
+                    // What has come is to be read now, not when there is more.
+                    gunzip.flush().unwrap();
+                    std::mem::take(gunzip.get_mut())
+                }
+                None => bytes,
+            };
             if !bytes.is_empty() {
                 self.bytes += bytes.len();
                 return Some(bytes);
@@ -191,6 +209,9 @@ impl Subscriber {
     pub(crate) async fn expect_end(&mut self) {
         while let Some(event) = self.try_next().await {
             assert_eq!(event.event, "ping", "{event:?} where the end was expected");
+        }
+        if let Some(gunzip) = &mut self.gunzip {
+            gunzip.try_finish().expect("a whole gzip stream, with the right sum");
         }
     }
 

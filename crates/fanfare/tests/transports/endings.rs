@@ -1,6 +1,6 @@
 //! How streams end and are refused, and what is left afterwards.
 
-use crate::support::{Event, Server, Subscriber, Subscription, Wire, config, eventually, serve};
+use crate::support::{Event, Server, Subscriber, Subscription, Wire, config, eventually, noise, serve};
 use fanfare::{ConnectError, SendError, SseConfig, SseEvent};
 use serde_json::json;
 use std::time::Duration;
@@ -218,7 +218,7 @@ pub(crate) async fn a_reader_that_takes_nothing_is_told_it_was_slow(wire: Wire) 
     let settings = SseConfig { stall_timeout: Duration::from_millis(300), history_bytes: 4 << 20, ..config() };
     let server = serve(wire, settings).await;
     let (mut stalled, _) = connect(&server, "").await;
-    let text = "x".repeat(200_000);
+    let text = noise(200_000);
     eventually("the stall is noticed", || {
         server.manager.broadcast(SseEvent::new("n", &text)).unwrap();
         server.manager.stats().disconnects["slow"] == 1

@@ -15,15 +15,15 @@ pub(crate) async fn the_head_is_what_proxies_and_browsers_need(wire: Wire) {
     let vary = head.get("vary").unwrap();
     assert!(vary.split(", ").any(|name| name.eq_ignore_ascii_case("accept")), "{vary}");
     assert_eq!(head.get("content-length"), None);
-    assert_eq!(head.get("content-encoding"), None);
+    assert_eq!(head.get("content-encoding"), wire.is_compressed().then_some("gzip"));
     let date = head.get("date").unwrap();
     assert!(date.len() == 29 && date.ends_with(" GMT"), "{date}");
     match wire {
-        Wire::Takeover => {
+        Wire::Takeover | Wire::Gzip => {
             assert_eq!(head.get("connection"), Some("close"));
             assert_eq!(head.get("transfer-encoding"), None, "delimited by close");
         }
-        Wire::Axum => assert!(head.is_chunked()),
+        Wire::Axum | Wire::AxumGzip => assert!(head.is_chunked()),
         Wire::AxumHttp2 | Wire::Http2 => {
             assert_eq!(head.get("connection"), None);
             assert_eq!(head.get("transfer-encoding"), None);

@@ -1,5 +1,5 @@
 //! What every subscriber sees, whoever serves and however it speaks: one suite, written once, run over the socket
-//! taken out of hyper, over `axum::serve`, and over HTTP/2 under both.
+//! taken out of hyper, over `axum::serve`, over HTTP/2 under both, and compressed.
 #![allow(clippy::unwrap_used, reason = "a test: a failure shall be loud")]
 
 mod delivery;
@@ -28,6 +28,8 @@ macro_rules! over_every_transport {
         over_every_transport!(@over axum Axum $($suite)+);
         over_every_transport!(@over axum_http2 AxumHttp2 $($suite)+);
         over_every_transport!(@over http2 Http2 $($suite)+);
+        over_every_transport!(@over gzip Gzip $($suite)+);
+        over_every_transport!(@over axum_gzip AxumGzip $($suite)+);
     };
 }
 

@@ -1,6 +1,6 @@
 //! Slow readers: each policy over real sockets, and that nobody else pays for them.
 
-use crate::support::{Event, Server, Subscriber, Wire, config, serve};
+use crate::support::{Event, Server, Subscriber, Wire, config, noise, serve};
 use fanfare::{SlowPolicy, SseConfig, SseEvent};
 use serde_json::json;
 
@@ -11,7 +11,7 @@ const EVENTS_HTTP2: usize = 30;
 const EVENT_BYTES: usize = 200_000;
 
 fn event(number: usize) -> SseEvent {
-    SseEvent::new("n", format!("{number}:{}", "x".repeat(EVENT_BYTES)))
+    SseEvent::new("n", format!("{number}:{}", noise(EVENT_BYTES)))
 }
 
 fn number(event: &Event) -> usize {

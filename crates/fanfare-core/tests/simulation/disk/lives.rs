@@ -117,9 +117,8 @@ impl World {
         let life = self.life();
         for (conn, held) in self.record.conns.iter_mut().zip(&self.held).filter(|(conn, _)| conn.life == life) {
             let mut pipe = held.pipe.lock().unwrap();
-            conn.bytes = std::mem::take(&mut pipe.taken);
-            conn.chunks = std::mem::take(&mut pipe.chunks);
-            conn.faults = std::mem::take(&mut pipe.faults);
+            let taken = pipe.take();
+            (conn.bytes, conn.chunks, conn.faults) = (taken.bytes, taken.chunks, taken.faults);
             let blocks = whatwg::read(&conn.bytes, "").blocks;
             let shown: Vec<String> =
                 blocks.iter().map(|block| format!("{}={}", block.event, block.id.as_deref().unwrap_or("-"))).collect();

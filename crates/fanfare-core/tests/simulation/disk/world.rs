@@ -9,7 +9,7 @@ use crate::publish::Draw;
 use crate::sink::{Clock, Meanwhile, Pipe, SimSink};
 use fanfare_core::disk::{DiskWriter, WriterTurn};
 use fanfare_core::{
-    ClientId, ConnectionOptions, Disconnect, Draft, ExpectedLast, Hub, IdempotencyKey, PublishError, Receipt,
+    ClientId, ConnectionOptions, Disconnect, Draft, Encoding, ExpectedLast, Hub, IdempotencyKey, PublishError, Receipt,
     Registration, Shard, Target, Turn,
 };
 use std::collections::{BTreeSet, HashMap};
@@ -246,7 +246,8 @@ impl World {
             faults: Vec::new(),
         });
         self.by_client.insert(registration.client_id, number);
-        let pipe = Arc::new(Mutex::new(Pipe { budget, ..Pipe::default() }));
+        let gunzip = encoding(number).eq(&Encoding::Gzip).then(Box::default);
+        let pipe = Arc::new(Mutex::new(Pipe { gunzip, budget, ..Pipe::default() }));
         self.held.push(Held { registration, pipe, attached: false });
         self.end();
         Some(number)
@@ -260,7 +261,8 @@ impl World {
             let (pipe, clock) = (Arc::clone(&held.pipe), Arc::clone(&self.clock));
             let sink = SimSink { pipe, clock, meanwhile: Arc::new(Mutex::new(Meanwhile::default())) };
             let data = format!(r#"{{"clientId":"{}"}}"#, self.record.conns[conn].client_id);
-            run.hub.attach(held.registration.token(), sink, held.registration.connected_frame(&data));
+            let connected = held.registration.connected_frame(&data);
+            run.hub.attach(held.registration.token(), sink, Vec::new(), connected, encoding(conn));
         }
         self.end();
     }
@@ -452,4 +454,9 @@ impl World {
         self.backup = Some(Backup { life: self.life(), step: self.step(), files: self.disk.snapshot() });
         self.end();
     }
+}
+
+/// Every third connection is compressed.
+fn encoding(conn: usize) -> Encoding {
+    if conn % 3 == 2 { Encoding::Gzip } else { Encoding::Identity }
 }
