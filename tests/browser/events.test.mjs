@@ -10,9 +10,17 @@ after(() => browser?.close());
 
 const STANDARD = ["system", "notification", "update", "progress", "success", "error", "message"];
 
-test("every type arrives with its exact data and id, in order", async (t) => {
-  const server = await startServer(t);
+for (const compression of ["off", "on"]) {
+  test(`every type arrives with its exact data and id, in order, with compression ${compression}`, (t) => everyType(t, compression));
+}
+
+async function everyType(t, compression) {
+  const server = await startServer(t, "--compression", compression);
   const page = await openPage(t, browser, server.origin);
+  const encodings = [];
+  page.on("response", (response) => {
+    if (new URL(response.url()).pathname === "/api/sse") encodings.push(response.headers()["content-encoding"]);
+  });
   // As JSON texts: what arrives is the text, only white space between its parts is gone.
   const hostile = {
     "several lines": String.raw`"one\ntwo\r\nthree\r\n\r\nfour\rfive\n"`,
@@ -62,7 +70,8 @@ test("every type arrives with its exact data and id, in order", async (t) => {
   assert.equal(events.length, expected.length);
   const own = expected.find(({ type }) => type === "own-id");
   assert.match(own.id, /^[^~]+~order-17:a\/b\?c=d$/);
-});
+  assert.deepEqual(encodings, [compression === "on" ? "gzip" : undefined]);
+}
 
 test("the helpers' events arrive as the types the browser knows them by", async (t) => {
   const server = await startServer(t);

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test: a failure shall be loud")]
 
 mod access;
+mod compression;
 mod endpoints;
 mod expect;
 mod golden;

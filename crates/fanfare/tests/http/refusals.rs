@@ -29,6 +29,7 @@ async fn a_query_that_is_not_clear_is_malformed() {
         ("page=", "#/query/page"),
         ("=x", "#/query/"),
         ("sse.heartbeat=none", "#/query/sse.heartbeat"),
+        ("sse.compression=deflate", "#/query/sse.compression"),
         ("sse.slow=later", "#/query/sse.slow"),
         ("sse.slow=Gap", "#/query/sse.slow"),
         ("sse.slow=", "#/query/sse.slow"),

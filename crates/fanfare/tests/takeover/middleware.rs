@@ -148,3 +148,24 @@ async fn ordinary_answers_go_through_the_layers_as_always() {
     .await;
     assert_eq!(server.get("/hello").await.text(), "HELLO");
 }
+
+/// What its head says of the body is as the stream is made, or it is not ours to write.
+#[tokio::test]
+async fn a_compressed_stream_is_taken_over_while_its_head_says_so() {
+    for (header, ours) in [(Some("gzip"), true), (Some("br"), false), (None, false)] {
+        let change = move |mut response: Response| {
+            match header {
+                Some(encoding) => _ = response.headers_mut().insert("content-encoding", encoding.parse().unwrap()),
+                None => _ = response.headers_mut().remove("content-encoding"),
+            }
+            std::future::ready(response)
+        };
+        let server = with(|app| app.layer(map_response(change))).await;
+        let mut raw = Raw::connect(server.addr).await;
+        raw.send(
+            "GET /api/sse?sse.compression=gzip HTTP/1.1\r\nhost: test\r\naccept: text/event-stream\r\naccept-encoding: gzip\r\n\r\n",
+        )
+        .await;
+        assert_eq!(is_taken_over(&raw.head().await), ours, "{header:?}");
+    }
+}
