@@ -1,14 +1,26 @@
 //! What is published and looked for: data that says which event of which run it is, and when it was due.
 //!
-//! `xxx…-fb` run `-` number `-` time: letters, digits and hyphens, which no server and no framing changes, at the end of the
-//! data, so that an event counts when it is there.
+//! Words, `-fb` run `-` number `-` time: letters, digits and hyphens, which no server and no framing changes. The marker is
+//! at the end of the data, so that an event counts when it is there. The words differ from event to event, so that events
+//! compress as text does, and are the same in each bench, so that benches can be compared.
 
 use memchr::memmem;
+use std::fmt::Write as _;
 
 /// `-fb`, 8 digits of the run, `-`, 8 of the number, `-`, 16 of the time.
 pub(super) const LEN: usize = TAG + 8 + 1 + 16;
 /// What all events of a run have in common.
 const TAG: usize = 3 + 8 + 1;
+
+#[rustfmt::skip]
+const WORDS: [&str; 64] = [
+    "account", "added", "after", "alert", "amount", "answer", "before", "billing", "build", "cancelled", "cart", "change",
+    "channel", "closed", "comment", "confirmed", "customer", "delayed", "delivered", "device", "draft", "email", "error",
+    "failed", "finished", "from", "invoice", "item", "joined", "left", "level", "line", "login", "message", "minutes",
+    "moved", "new", "note", "opened", "order", "over", "paid", "payment", "pending", "price", "queue", "ready", "refund",
+    "removed", "reply", "report", "room", "score", "sent", "shipped", "started", "status", "stock", "team", "ticket",
+    "today", "update", "user", "with",
+];
 
 /// Which event, and when it was due.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,7 +36,24 @@ fn tag(run: u32) -> String {
 /// The data of an event, of this many bytes.
 pub(super) fn data(run: u32, marker: Marker, size: usize) -> String {
     let Marker { number, due } = marker;
-    format!("{}{}{number:08x}-{due:016x}", "x".repeat(size.saturating_sub(LEN)), tag(run))
+    format!("{}{}{number:08x}-{due:016x}", words(number, size.saturating_sub(LEN)), tag(run))
+}
+
+/// So many bytes of words, and of numbers here and there, in an order that is chance and the same each time.
+fn words(seed: u32, size: usize) -> String {
+    let mut text = String::with_capacity(size + 16);
+    // One of Knuth's, whose upper bits are good.
+    let mut state = u64::from(seed);
+    while text.len() < size {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let chance = (state >> 33) as usize;
+        match chance % 8 {
+            0 => _ = write!(text, "{}-", chance / 8 % 10_000),
+            _ => text.extend([WORDS[chance / 8 % WORDS.len()], "-"]),
+        }
+    }
+    text.truncate(size);
+    text
 }
 
 /// Finds the markers of one run in pieces of a stream.
@@ -117,5 +146,16 @@ mod tests {
         let marker = Marker { number: u32::MAX, due: u64::MAX };
         assert_eq!(data(u32::MAX, marker, 128).len(), 128);
         assert_eq!(data(1, marker, LEN).len(), LEN);
+    }
+
+    #[test]
+    fn data_needs_no_quoting_and_is_not_the_same_in_each_event() {
+        let all: std::collections::BTreeSet<String> = (0..100).map(|number| words(number, 90)).collect();
+        assert_eq!(all.len(), 100);
+        for text in all {
+            assert!(text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-'), "{text}");
+            assert!(!text.contains("-fb") && text.len() == 90, "{text}");
+        }
+        assert_eq!(words(7, 2_000), words(7, 2_000));
     }
 }
