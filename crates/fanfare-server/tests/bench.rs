@@ -7,6 +7,7 @@
 mod said;
 mod support;
 
+use flate2::write::GzEncoder;
 use said::{Said, on_terminal, piped, run, to};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -102,6 +103,43 @@ fn the_floor_is_measured_under_the_same_load() {
     }
 }
 
+/// The cores this test may run on.
+#[cfg(target_os = "linux")]
+fn own_cores() -> Vec<u32> {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let list = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:")).unwrap();
+    let parts = list.trim().split(',').map(|part| part.split_once('-').unwrap_or((part, part)));
+    parts.flat_map(|(begin, end)| begin.parse().unwrap()..=end.parse().unwrap()).collect()
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn the_floor_runs_where_the_server_does() {
+    let cores = own_cores();
+    // With a single core all of it is there, and the floor too.
+    let (first, last) = (cores[0].to_string(), cores[cores.len() - 1].to_string());
+    let server = Server::spawn(fanfare_under(&["taskset", "-c", &last], &["--listen", "127.0.0.1:0"]));
+    let (url, pid) = (format!("http://{}", server.address), server.id().to_string());
+    let bench = |extra: &[&str]| {
+        let arguments = [&SMALL[..], &["--subscribers=50", "--rate=200/s", "--floor", "--url", &url], extra].concat();
+        let said = run(fanfare_under(&["taskset", "-c", &first], &arguments), "");
+        assert_eq!(said.code, 0, "{said:?}");
+        told(&said)
+    };
+    let told = bench(&["--pid", &pid]);
+    for (object, name, core) in
+        [("machine", "benchCores", &first), ("server", "cores", &last), ("floor", "cores", &last)]
+    {
+        assert_eq!(told[object][name], **core, "{object}: {told}");
+    }
+    assert_eq!(told["warnings"], Value::Null);
+    // Without --pid nobody knows where the server runs.
+    let told = bench(&[]);
+    assert_eq!(told["floor"]["cores"], first);
+    let warned = told["warnings"][0].as_str().is_some_and(|text| text.contains("with --pid the floor runs on those"));
+    assert_eq!(warned, told["machine"]["cores"].as_u64().unwrap() > 1, "{told}");
+}
+
 #[test]
 fn few_descriptors_make_more_processes() {
     let server = Server::start(&[]);
@@ -190,16 +228,26 @@ fn nothing_is_left_of_a_bench_that_is_killed() {
 struct Stream {
     socket: Option<TcpStream>,
     chunked: bool,
+    gzip: Option<GzEncoder<Vec<u8>>>,
 }
 
 impl Stream {
     fn send(&mut self, data: &str) {
-        let frame = format!(": comment\nid: 1\nevent: x\ndata: {data}\n\n");
+        let mut frame = format!(": comment\nid: 1\nevent: x\ndata: {data}\n\n").into_bytes();
+        if let Some(gzip) = &mut self.gzip {
+            gzip.write_all(&frame).unwrap();
+            gzip.flush().unwrap();
+            frame = std::mem::take(gzip.get_mut());
+        }
+        self.write(&frame);
+    }
+
+    fn write(&mut self, body: &[u8]) {
         let Some(socket) = &mut self.socket else { return };
-        for piece in frame.as_bytes().chunks(50) {
-            let piece = String::from_utf8_lossy(piece);
-            let wire = if self.chunked { format!("{:x}\r\n{piece}\r\n", piece.len()) } else { piece.into_owned() };
-            socket.write_all(wire.as_bytes()).unwrap();
+        for piece in body.chunks(50) {
+            let head = format!("{:x}\r\n", piece.len());
+            let wire = if self.chunked { [head.as_bytes(), piece, b"\r\n"].concat() } else { piece.to_vec() };
+            socket.write_all(&wire).unwrap();
         }
     }
 }
@@ -207,7 +255,8 @@ impl Stream {
 /// What it does with an event: its number, whom it is for, its data. It returns the status of its answer.
 type Script = Box<dyn FnMut(usize, usize, &str, &mut [Stream]) -> u16 + Send>;
 
-/// Streams are `GET /N`; an event is a body of number, recipient and data. Returns its address.
+/// Streams are `GET /N`, or `GET /N?gzip` for those that are compressed where that is asked for, and `GET /N?always` for
+/// those that always are; an event is a body of number, recipient and data. Returns its address.
 fn scripted(script: Script) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap().to_string();
@@ -226,7 +275,7 @@ fn serve(socket: TcpStream, script: &Mutex<Script>, streams: &Mutex<Vec<Stream>>
     let mut reader = BufReader::new(socket.try_clone().unwrap());
     let mut socket = socket;
     loop {
-        let (mut first, mut line, mut length) = (String::new(), String::new(), 0);
+        let (mut first, mut line, mut length, mut asks_gzip) = (String::new(), String::new(), 0, false);
         if reader.read_line(&mut first).unwrap_or(0) == 0 {
             return;
         }
@@ -234,18 +283,23 @@ fn serve(socket: TcpStream, script: &Mutex<Script>, streams: &Mutex<Vec<Stream>>
             if let Some(text) = line.strip_prefix("content-length: ") {
                 length = text.trim().parse().unwrap();
             }
+            asks_gzip |= line == "accept-encoding: gzip\r\n";
             line.clear();
         }
         if let Some(path) = first.strip_prefix("GET /") {
-            let number: usize = path.split(' ').next().unwrap().parse().unwrap();
+            let (number, how) = path.split(' ').next().unwrap().split_once('?').unwrap_or((path, ""));
+            let number: usize = number.split(' ').next().unwrap().parse().unwrap();
+            let gzip = how == "always" || (how == "gzip" && asks_gzip);
             let chunked = number % 2 == 1;
-            let how = if chunked { "transfer-encoding: chunked\r\n" } else { "" };
+            let mut how = if chunked { "transfer-encoding: chunked\r\n" } else { "" }.to_owned();
+            how += if gzip { "content-encoding: gzip\r\n" } else { "" };
             write!(socket, "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n{how}\r\n").unwrap();
             let mut streams = streams.lock().unwrap();
             if streams.len() <= number {
-                streams.resize_with(number + 1, || Stream { socket: None, chunked: false });
+                streams.resize_with(number + 1, || Stream { socket: None, chunked: false, gzip: None });
             }
-            streams[number] = Stream { socket: Some(socket), chunked };
+            let gzip = gzip.then(|| GzEncoder::new(Vec::new(), flate2::Compression::fast()));
+            streams[number] = Stream { socket: Some(socket), chunked, gzip };
             return;
         }
         let mut body = vec![0; length];
@@ -260,7 +314,11 @@ fn serve(socket: TcpStream, script: &Mutex<Script>, streams: &Mutex<Vec<Stream>>
 
 /// Ten subscribers and twenty events, one of them to warm up.
 fn at(address: &str, one: bool, extra: &[&str]) -> Said {
-    let (subscribe, publish) = (format!("http://{address}/{{n}}"), format!("http://{address}/publish"));
+    streams_at(address, "{n}", one, extra)
+}
+
+fn streams_at(address: &str, path: &str, one: bool, extra: &[&str]) -> Said {
+    let (subscribe, publish) = (format!("http://{address}/{path}"), format!("http://{address}/publish"));
     let (target, body) = if one { ("one", "{seq} {n} {data}") } else { ("all", "{seq} - {data}") };
     let mut arguments = vec!["bench", "--json", "--subscribers=10", "--events=20", "--warm-up=1", "--rate=200/s"];
     arguments.extend(["--timeout=1s", "--target", target, "--publish-body", body]);
@@ -319,6 +377,91 @@ fn a_stream_that_ends_has_lost_the_rest() {
     let said = at(&address, false, &[]);
     assert_eq!(said.code, 1, "{said:?}");
     assert_eq!(figures(&said, ["expected", "delivered", "lost", "streamsEnded"]), [200, 180, 20, 2]);
+    let ends = json!({ "closed the connection": 1, "its answer ended": 1 });
+    assert_eq!(told(&said)["server"]["streamFailures"], ends);
+}
+
+/// Sends everything to everybody.
+fn faithful() -> String {
+    scripted(Box::new(|_, _, data, streams| {
+        for stream in streams.iter_mut() {
+            stream.send(data);
+        }
+        200
+    }))
+}
+
+#[test]
+fn compressed_streams_are_decoded_and_what_they_save_is_told() {
+    let address = faithful();
+    let plain = told(&streams_at(&address, "{n}?gzip", false, &[]));
+    // A frame of the scripted server, and for half of the streams four chunks, the last of which is less than 16 bytes long.
+    let frame = (": comment\nid: 1\nevent: x\ndata: \n\n".len() + 128) as f64;
+    assert_eq!(plain["server"]["bytesPerDelivery"], frame + (3.0 * 6.0 + 5.0) / 2.0, "{plain}");
+    assert_eq!(plain["server"]["decodedBytesPerDelivery"], frame, "{plain}");
+    assert_eq!((&plain["server"]["compressed"], &plain["load"]["compressed"]), (&Value::Null, &json!(false)));
+
+    let said = streams_at(&address, "{n}?gzip", false, &["--compressed"]);
+    assert_eq!((said.code, said.err.as_str()), (0, ""), "{said:?}");
+    assert_eq!(figures(&said, ["connected", "compressed", "delivered", "lost", "duplicates"]), [10, 10, 200, 0, 0]);
+    let compressed = told(&said);
+    assert_eq!(compressed["server"]["decodedBytesPerDelivery"], frame);
+    let bytes = compressed["server"]["bytesPerDelivery"].as_f64().unwrap();
+    assert!(bytes > 50.0 && bytes < 0.8 * frame, "{compressed}");
+    assert_eq!(compressed["warnings"], Value::Null);
+}
+
+#[test]
+fn losses_in_compressed_streams_are_told_exactly() {
+    let address = scripted(Box::new(|seq, _, data, streams| {
+        for (number, stream) in streams.iter_mut().enumerate() {
+            match seq {
+                3 if number < 3 => {}
+                5 if number < 2 => {
+                    stream.send(data);
+                    stream.send(data);
+                }
+                _ => stream.send(data),
+            }
+        }
+        200
+    }));
+    let said = streams_at(&address, "{n}?always", false, &["--compressed"]);
+    assert_eq!(said.code, 1, "{said:?}");
+    assert_eq!(figures(&said, ["compressed", "delivered", "lost", "duplicates"]), [10, 197, 3, 2]);
+}
+
+#[test]
+fn streams_that_are_not_compressed_although_asked_for_are_told() {
+    let address = faithful();
+    let said = at(&address, false, &["--compressed"]);
+    assert_eq!((said.code, figures(&said, ["compressed", "delivered"])), (0, [0, 200]), "{said:?}");
+    assert_eq!(told(&said)["warnings"], json!(["no stream came in gzip, although --compressed asked for it"]));
+    let always = format!("http://{address}/{{n}}?always");
+    let refused = alone(&["bench", "--subscribers=10", "--subscribe-url", &always]);
+    assert_said!("bench_gzip_unasked", refused);
+}
+
+#[test]
+fn a_stream_whose_compression_is_broken_ends_and_is_told() {
+    let mut begun = 0;
+    let address = scripted(Box::new(move |seq, _, data, streams| {
+        // The first is the warm-up.
+        begun += 1;
+        for (number, stream) in streams.iter_mut().enumerate() {
+            if seq == 10 && begun > 1 && number < 2 {
+                stream.write(b"\xff\xff\xff\xff");
+                stream.socket = None;
+            }
+            stream.send(data);
+        }
+        200
+    }));
+    let said = streams_at(&address, "{n}?gzip", false, &["--compressed"]);
+    assert_eq!(said.code, 1, "{said:?}");
+    assert_eq!(figures(&said, ["compressed", "delivered", "lost", "streamsEnded"]), [10, 180, 20, 2]);
+    let ends = json!({ "answered with broken gzip data (invalid block type)": 2 });
+    assert_eq!(told(&said)["server"]["streamFailures"], ends);
 }
 
 #[test]

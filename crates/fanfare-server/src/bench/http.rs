@@ -1,9 +1,15 @@
 //! Just enough HTTP/1.1 to read an answer in pieces: its head, and a body that is chunked, of a known length, or as long as
-//! the connection.
+//! the connection; and in gzip, if that was asked for.
+
+use flate2::{Decompress, FlushDecompress, Status};
 
 /// Longest head of an answer.
 const HEAD_MAX: usize = 64 * 1024;
 const FIELDS_MAX: usize = 128;
+/// How far back gzip may refer: as far as it can, since nothing in a stream says that it does not.
+const WINDOW_BITS: u8 = 15;
+/// How much is decoded at one time.
+const PIECE: usize = 8 * 1024;
 
 /// An answer as far as it has come.
 #[derive(Debug, Default)]
@@ -16,6 +22,9 @@ pub(super) struct Answer {
     pub(super) closes: bool,
     /// What it is encoded with, if it is.
     pub(super) encoding: Option<Box<str>>,
+    /// Gzip was asked for, and is decoded.
+    reads_gzip: bool,
+    decoder: Option<Box<Decompress>>,
     pub(super) content_type: Option<Box<str>>,
 }
 
@@ -39,6 +48,16 @@ enum Part {
 }
 
 impl Answer {
+    /// Of a stream that was asked to come in gzip, or not.
+    pub(super) fn of_stream(compressed: bool) -> Self {
+        Self { reads_gzip: compressed, ..Self::default() }
+    }
+
+    /// True if its body comes in gzip, and is handed on without.
+    pub(super) fn is_decoded(&self) -> bool {
+        self.decoder.is_some()
+    }
+
     /// True as soon as its head is there.
     pub(super) fn has_begun(&self) -> bool {
         self.part != Part::Head
@@ -49,7 +68,7 @@ impl Answer {
         self.part == Part::Done
     }
 
-    /// Takes what came, and hands on what is body. An error says what is wrong with it.
+    /// Takes what came, and hands on what is body, decoded as far as that can be. An error says what is wrong with it.
     pub(super) fn take(&mut self, mut bytes: &[u8], body: &mut impl FnMut(&[u8])) -> Result<(), String> {
         if self.part == Part::Head {
             let before = self.head.len();
@@ -60,13 +79,10 @@ impl Answer {
         }
         while !bytes.is_empty() {
             match self.part {
-                Part::UntilClose => {
-                    body(bytes);
-                    return Ok(());
-                }
+                Part::UntilClose => return self.decode(bytes, body),
                 Part::Body(left) | Part::Chunk(left) => {
                     let (now, rest) = bytes.split_at(bytes.len().min(usize::try_from(left).unwrap_or(usize::MAX)));
-                    body(now);
+                    self.decode(now, body)?;
                     bytes = rest;
                     let left = left - now.len() as u64;
                     self.part = match (self.part, left) {
@@ -85,6 +101,34 @@ impl Answer {
             }
         }
         Ok(())
+    }
+
+    /// Hands on a piece of the body.
+    fn decode(&mut self, mut bytes: &[u8], body: &mut impl FnMut(&[u8])) -> Result<(), String> {
+        let Some(decoder) = &mut self.decoder else {
+            body(bytes);
+            return Ok(());
+        };
+        let mut buffer = [0; PIECE];
+        loop {
+            let before = (decoder.total_in(), decoder.total_out());
+            let status = decoder.decompress(bytes, &mut buffer, FlushDecompress::Sync).map_err(|error| {
+                format!("answered with broken gzip data ({})", error.message().unwrap_or("it cannot be decoded"))
+            })?;
+            let (read, written) = (decoder.total_in() - before.0, (decoder.total_out() - before.1) as usize);
+            bytes = &bytes[read as usize..];
+            body(&buffer[..written]);
+            if status == Status::StreamEnd {
+                // What follows is another one, of the same body.
+                **decoder = Decompress::new_gzip(WINDOW_BITS);
+                if bytes.is_empty() {
+                    return Ok(());
+                }
+            } else if written < PIECE {
+                // There was room for more: that is all of what came.
+                return Ok(());
+            }
+        }
     }
 
     /// The head's length, once all of it is there.
@@ -108,6 +152,10 @@ impl Answer {
             .is_some_and(|kind| kind.split(';').next().is_some_and(|kind| kind.trim() == "text/event-stream"));
         self.content_type = content_type.map(String::into_boxed_str);
         self.encoding = field("content-encoding").filter(|name| name != "identity").map(String::into_boxed_str);
+        let is_gzip = self.encoding.as_deref().is_some_and(|name| matches!(name, "gzip" | "x-gzip"));
+        if self.reads_gzip && self.is_stream && is_gzip {
+            self.decoder = Some(Box::new(Decompress::new_gzip(WINDOW_BITS)));
+        }
         self.closes = field("connection").is_some_and(|value| value.contains("close")) || head.version == Some(0);
         let chunked = field("transfer-encoding").is_some_and(|value| value.ends_with("chunked"));
         self.part = match field("content-length") {
@@ -160,13 +208,73 @@ pub(super) fn said(status: u16) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::io::Write as _;
 
     fn read(wire: &str, cut: usize) -> (Answer, String) {
         let (mut answer, mut body) = (Answer::default(), Vec::new());
-        for piece in wire.as_bytes().chunks(cut) {
-            answer.take(piece, &mut |bytes| body.extend_from_slice(bytes)).unwrap();
-        }
+        take(&mut answer, wire.as_bytes(), cut, &mut body).unwrap();
         (answer, String::from_utf8(body).unwrap())
+    }
+
+    fn take(answer: &mut Answer, wire: &[u8], cut: usize, body: &mut Vec<u8>) -> Result<(), String> {
+        wire.chunks(cut).try_for_each(|piece| answer.take(piece, &mut |bytes| body.extend_from_slice(bytes)))
+    }
+
+    const GZIP: &str = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncontent-encoding: gzip\r\n\r\n";
+
+    /// Each text is flushed, none but the last of a stream ends it.
+    fn gzip(texts: &[&[u8]]) -> Vec<u8> {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        for text in texts {
+            encoder.write_all(text).unwrap();
+            encoder.flush().unwrap();
+        }
+        encoder.get_ref().clone()
+    }
+
+    #[test]
+    fn gzip_is_decoded_as_it_comes_however_it_is_cut() {
+        // Larger than what is decoded at one time, by far and by nothing.
+        let (long, even) = ("ab".repeat(20_000).into_bytes(), vec![b'x'; PIECE]);
+        let (first, second) = (gzip(&[b"data: 1\n\n"]), gzip(&[b"data: 1\n\n", &long, &even]));
+        for cut in [1, 2, 3, 7, 100, 100_000] {
+            let (mut answer, mut body) = (Answer::of_stream(true), Vec::new());
+            take(&mut answer, GZIP.as_bytes(), cut, &mut body).unwrap();
+            assert!(answer.is_decoded());
+            take(&mut answer, &first, cut, &mut body).unwrap();
+            assert_eq!(body, b"data: 1\n\n", "all of it, as soon as it is there");
+            take(&mut answer, &second[first.len()..], cut, &mut body).unwrap();
+            assert!(body[9..] == [&long[..], &even].concat(), "cut at {cut}: {}", body.len());
+        }
+    }
+
+    #[test]
+    fn a_body_may_be_several_gzip_streams() {
+        let mut wire = GZIP.as_bytes().to_vec();
+        for text in ["one ", "two ", "three"] {
+            let mut encoder = flate2::write::GzEncoder::new(wire, flate2::Compression::fast());
+            encoder.write_all(text.as_bytes()).unwrap();
+            wire = encoder.finish().unwrap();
+        }
+        for cut in 1..wire.len() {
+            let mut body = Vec::new();
+            take(&mut Answer::of_stream(true), &wire, cut, &mut body).unwrap();
+            assert_eq!(String::from_utf8(body).unwrap(), "one two three", "cut at {cut}");
+        }
+    }
+
+    #[test]
+    fn gzip_that_is_broken_is_told_and_what_nobody_asked_for_is_left_alone() {
+        let mut wire = [GZIP.as_bytes(), &gzip(&[b"data: 1\n\n"])].concat();
+        let mut body = Vec::new();
+        let mut plain = Answer::of_stream(false);
+        take(&mut plain, &wire, 9, &mut body).unwrap();
+        assert!(!plain.is_decoded() && plain.encoding.as_deref() == Some("gzip") && body == wire[GZIP.len()..]);
+        wire.extend_from_slice(b"\xff\xff\xff");
+        body.clear();
+        let wrong = take(&mut Answer::of_stream(true), &wire, 9, &mut body).unwrap_err();
+        assert!(wrong.starts_with("answered with broken gzip data (invalid"), "{wrong}");
+        assert_eq!(body, b"data: 1\n\n");
     }
 
     #[test]

@@ -24,6 +24,8 @@ pub(super) struct Place {
     pub(super) subscribe: Request,
     pub(super) publish: Request,
     pub(super) processes: Processes,
+    /// Its streams are asked for in gzip.
+    pub(super) compressed: bool,
     /// What to connect from; none is the system's choice.
     pub(super) local_addresses: Vec<IpAddr>,
 }
@@ -64,6 +66,7 @@ impl<'a> Load<'a> {
         let cpu_deliveries = used(cpu, place.processes.cpu());
         progress.clear();
         Ok(Figures::new(&super::report::Measured {
+            asked_compressed: place.compressed,
             connected,
             warm_up_lost: warm_up.1.lost,
             published,
@@ -99,6 +102,7 @@ impl<'a> Load<'a> {
                     Rate::PerSecond(rate) => Some(rate * f64::from(count) / f64::from(options.subscribers)),
                 },
                 local_addresses: local_addresses.clone(),
+                compressed: place.compressed,
                 timeout_ms: options.timeout.as_millis() as u64,
             };
             crew.order(member as usize, &Order::Start(Box::new(part)))?;
@@ -113,6 +117,7 @@ impl<'a> Load<'a> {
                 Some((member, Report::Connected(part))) => {
                     done[member] = part.connected + part.failures.values().sum::<u64>();
                     all.connected += part.connected;
+                    all.compressed += part.compressed;
                     add_failures(&mut all.failures, &part.failures);
                     all.begun = all.begun.min(part.begun);
                     all.ended = all.ended.max(part.ended);

@@ -1,6 +1,7 @@
 //! What the kernel says: about the machine, and about processes on it.
 
 use serde::Serialize;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// Memory has stopped changing when it was the same so often, so long apart; no longer than the whole.
@@ -43,12 +44,26 @@ pub(super) fn cores(pid: u32) -> Option<String> {
 
 /// Whether two lists of cores have one in common.
 pub(super) fn share(one: &str, other: &str) -> bool {
-    let other = in_list(other);
-    in_list(one).iter().any(|core| other.contains(core))
+    !in_list(one).is_disjoint(&in_list(other))
 }
 
-/// `0-2,5`.
-fn in_list(list: &str) -> Vec<u32> {
+/// What this thread, and what it starts, runs on from now on; unless the system does not let it.
+pub(super) fn run_on(cores: &str) {
+    #[cfg(target_os = "linux")]
+    {
+        use rustix::thread::{CpuSet, sched_setaffinity};
+        let mut set = CpuSet::new();
+        for core in in_list(cores).into_iter().map(|core| core as usize).filter(|core| *core < CpuSet::MAX_CPU) {
+            set.set(core);
+        }
+        _ = sched_setaffinity(None, &set);
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = cores;
+}
+
+/// `0-2,5`, in order and each once.
+pub(super) fn in_list(list: &str) -> BTreeSet<u32> {
     let parts = list.trim().split(',').filter_map(|part| {
         let (begin, end) = part.split_once('-').unwrap_or((part, part));
         Some(begin.parse::<u32>().ok()?..=end.parse::<u32>().ok()?)

@@ -22,6 +22,8 @@ pub(super) struct Part {
     pub(super) one: bool,
     pub(super) connects_per_second: Option<f64>,
     pub(super) local_addresses: Vec<IpAddr>,
+    /// Gzip is asked for.
+    pub(super) compressed: bool,
     pub(super) timeout_ms: u64,
 }
 
@@ -58,6 +60,8 @@ pub(super) enum Report {
 #[derive(Debug, Default, Clone, Serialize, Deserialize)]
 pub(super) struct Connected {
     pub(super) connected: u64,
+    /// Of them, those that come in gzip, and are decoded.
+    pub(super) compressed: u64,
     pub(super) failures: Failures,
     /// When the first and the last of them were opened.
     pub(super) begun: u64,
@@ -76,11 +80,14 @@ pub(super) struct Received {
     pub(super) reordered: u64,
     /// For somebody else, or never published.
     pub(super) misdirected: u64,
-    /// Streams that have ended, from the beginning.
+    /// Streams that have ended, from the beginning, and why.
     pub(super) ended: u64,
+    pub(super) ends: Failures,
     /// Reads that brought events, and bytes of all reads, heartbeats too.
     pub(super) reads: u64,
     pub(super) bytes: u64,
+    /// Of them, what is body, decoded.
+    pub(super) decoded: u64,
     /// When the last one came.
     pub(super) last: u64,
     /// Nanoseconds from when it was due, and how often.
@@ -96,8 +103,10 @@ impl Received {
         self.reordered += other.reordered;
         self.misdirected += other.misdirected;
         self.ended += other.ended;
+        add_failures(&mut self.ends, &other.ends);
         self.reads += other.reads;
         self.bytes += other.bytes;
+        self.decoded += other.decoded;
         self.last = self.last.max(other.last);
         self.latency.extend_from_slice(&other.latency);
     }

@@ -113,16 +113,17 @@ fn of_process(what: &'static str, done: io::Result<()>) -> Result<bool, Failure>
 fn bench(options: &BenchOptions) -> Result<bool, Failure> {
     let mut place = place(options)?;
     place.processes = Processes::new(&options.look.pids).map_err(Failure::Input)?;
+    let cores = place.processes.cores();
     let mut progress = Progress::new(options.connect.quiet);
     let load = Load::new(&options.load);
     let mut yardstick = None;
     if options.look.floor {
         progress.about = "floor";
-        yardstick = Some(measure_floor(&load, options, &mut progress)?);
+        yardstick = Some(measure_floor(&load, options, cores.as_deref(), &mut progress)?);
         progress.about = "server";
     }
     let mut server = load.measure(&place, &mut progress)?;
-    server.cores = place.processes.cores();
+    server.cores = cores;
     let whole = server.is_whole();
     let asked = Asked::new(&options.load, &place.subscribe.url, &place.publish.url);
     let told = Whole::new(asked, yardstick, server);
@@ -136,9 +137,23 @@ fn json(told: &Whole) -> String {
     serde_json::to_string_pretty(told).unwrap_or_default() + "\n"
 }
 
-/// The same load on the floor, in a process of its own.
-fn measure_floor(load: &Load<'_>, options: &BenchOptions, progress: &mut Progress) -> Result<Figures, Failure> {
-    let (member, mut output) = Member::start(Role::Floor)?;
+/// The same load on the floor, in a process of its own, which runs on these cores if they are known.
+fn measure_floor(
+    load: &Load<'_>,
+    options: &BenchOptions,
+    cores: Option<&str>,
+    progress: &mut Progress,
+) -> Result<Figures, Failure> {
+    let start = || {
+        if let Some(cores) = cores {
+            // Where that cannot be, the report says where it ran instead.
+            machine::run_on(cores);
+        }
+        Member::start(Role::Floor)
+    };
+    // A thread has cores of its own, and a process begins with those of the thread that starts it.
+    let started = std::thread::scope(|scope| scope.spawn(start).join());
+    let (member, mut output) = started.map_err(|_| Failure::Died("the floor".to_owned()))??;
     let mut address = String::new();
     output.read_line(&mut address).map_err(|error| Failure::System("the floor says nothing", error))?;
     let base = format!("http://{}", address.trim_end());
@@ -149,6 +164,7 @@ fn measure_floor(load: &Load<'_>, options: &BenchOptions, progress: &mut Progres
         subscribe: Request::new("--floor", &Method::GET, &format!("{base}/{}", request::N), &[], None)?,
         publish: Request::new("--floor", &Method::POST, &format!("{base}/publish"), &[], body)?,
         processes: Processes::new(&processes).map_err(Failure::Input)?,
+        compressed: false,
         // Those of the options may not reach it.
         local_addresses: Vec::new(),
     };
@@ -177,8 +193,13 @@ fn place(options: &BenchOptions) -> Result<Place, Failure> {
         None => ("--url", default),
     };
     let mut headers = vec![("accept".to_owned(), "text/event-stream".to_owned())];
+    if load.compressed {
+        headers.push(("accept-encoding".to_owned(), "gzip".to_owned()));
+    }
     headers.extend(common.iter().cloned());
-    let (option, url) = from(&other.subscribe_url, "--subscribe-url", format!("{base}?userId=bench-{}", request::N));
+    let compression = if load.compressed { "&sse.compression=gzip" } else { "" };
+    let streams = format!("{base}?userId=bench-{}{compression}", request::N);
+    let (option, url) = from(&other.subscribe_url, "--subscribe-url", streams);
     let subscribe = Request::new(option, &Method::GET, &url, &headers, None)?;
 
     let mut headers = vec![("content-type".to_owned(), "application/json".to_owned())];
@@ -204,7 +225,8 @@ fn place(options: &BenchOptions) -> Result<Place, Failure> {
         return Err(Failure::Input("{n} in a publish is whom the event is for, and needs --target one".into()));
     }
     let local_addresses = load.local_addresses.clone();
-    Ok(Place { subscribe, publish, processes: Processes::default(), local_addresses })
+    let (processes, compressed) = (Processes::default(), load.compressed);
+    Ok(Place { subscribe, publish, processes, compressed, local_addresses })
 }
 
 /// Without a path, the API is where it is by default.

@@ -1,6 +1,6 @@
 //! What came out, in numbers, as a table and as JSON.
 
-use super::machine::{Machine, share};
+use super::machine::{Machine, in_list, share};
 use super::message::{Connected, Failures, Received};
 use super::progress::count;
 use super::publisher::Published;
@@ -12,6 +12,7 @@ use std::fmt::Write as _;
 
 /// What was counted.
 pub(super) struct Measured {
+    pub(super) asked_compressed: bool,
     pub(super) connected: Connected,
     pub(super) warm_up_lost: u64,
     pub(super) published: Published,
@@ -33,6 +34,9 @@ pub(super) struct Figures {
     pub(super) cores: Option<String>,
     pub(super) processes: usize,
     pub(super) connected: u64,
+    /// Of them, those that came in gzip; absent if it was not asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) compressed: Option<u64>,
     pub(super) connect_failures: Failures,
     pub(super) connect_seconds: f64,
     pub(super) connects_per_second: f64,
@@ -53,10 +57,15 @@ pub(super) struct Figures {
     pub(super) reordered: Option<u64>,
     pub(super) misdirected: u64,
     pub(super) streams_ended: u64,
+    /// Why they did.
+    pub(super) stream_failures: Failures,
     pub(super) seconds: f64,
     pub(super) deliveries_per_second: f64,
     pub(super) events_per_read: f64,
+    /// As they came, with what frames them in HTTP.
     pub(super) bytes_per_delivery: f64,
+    /// Of the body, decoded.
+    pub(super) decoded_bytes_per_delivery: f64,
     pub(super) latency_us: Spans,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) cpu_per_connect_us: Option<f64>,
@@ -117,6 +126,7 @@ impl Figures {
             cores: None,
             processes: measured.processes,
             connected: connected.connected,
+            compressed: measured.asked_compressed.then_some(connected.compressed),
             connect_failures: connected.failures.clone(),
             connect_seconds: rounded(connect_seconds),
             connects_per_second: in_a_second(connected.connected, connect_seconds),
@@ -133,10 +143,12 @@ impl Figures {
             reordered: (measured.publishers == 1).then_some(received.reordered),
             misdirected: received.misdirected,
             streams_ended: received.ended,
+            stream_failures: received.ends.clone(),
             seconds: rounded(delivering),
             deliveries_per_second: in_a_second(deliveries, delivering),
             events_per_read: per(deliveries as f64, received.reads),
             bytes_per_delivery: per(received.bytes as f64, deliveries),
+            decoded_bytes_per_delivery: per(received.decoded as f64, deliveries),
             latency_us: Spans::new(&received.histogram()),
             cpu_per_connect_us: measured.cpu_connects.map(|cpu| per(cpu as f64 / 1e3, connected.connected)),
             cpu_per_delivery_us: measured.cpu_deliveries.map(|cpu| per(cpu as f64 / 1e3, deliveries)),
@@ -168,6 +180,7 @@ pub(super) struct Asked {
     target: &'static str,
     publishers: u32,
     warm_up: u32,
+    compressed: bool,
 }
 
 impl Asked {
@@ -187,6 +200,7 @@ impl Asked {
             target: if options.target == Fan::All { "all" } else { "one" },
             publishers: options.publishers,
             warm_up: options.warm_up,
+            compressed: options.compressed,
         }
     }
 }
@@ -214,6 +228,9 @@ pub(super) struct Whole {
     server: Figures,
     #[serde(skip_serializing_if = "Option::is_none")]
     ratio: Option<Ratio>,
+    /// What the figures are not, although they look like it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    warnings: Vec<String>,
 }
 
 impl Whole {
@@ -227,7 +244,9 @@ impl Whole {
             latency_p50: by(server.latency_us.p50, floor.latency_us.p50),
             latency_p99: by(server.latency_us.p99, floor.latency_us.p99),
         });
-        Self { machine: Machine::here(), load, floor, server, ratio }
+        let machine = Machine::here();
+        let warnings = warnings(&machine, floor.as_ref(), &server);
+        Self { machine, load, floor, server, ratio, warnings }
     }
 
     /// For people.
@@ -252,6 +271,9 @@ impl Whole {
             for note in figures.map(notes).unwrap_or_default() {
                 _ = write!(out, "\n{name}{}", terminal::plain(&note));
             }
+        }
+        for warning in &self.warnings {
+            _ = write!(out, "\n{} {}", terminal::styled(terminal::WARNING, "warning:"), terminal::plain(warning));
         }
         if !out.ends_with('\n') {
             out.push('\n');
@@ -302,6 +324,7 @@ const ROWS: &[Row] = &[
         |f| Some(format!("{} in {:.2} s, {}/s", count(f.connected), f.connect_seconds, whole(f.connects_per_second))),
         |_| None,
     ),
+    ("  compressed", |f| f.compressed.map(|many| format!("{} of {}", count(many), count(f.connected))), |_| None),
     ("  CPU for each", |f| f.cpu_per_connect_us.map(micro), |r| r.cpu_per_connect),
     ("  memory for each", |f| f.memory_per_subscriber.map(|bytes| format!("{} B", count(bytes))), |_| None),
     ("published", |f| Some(format!("{}, {}/s", count(f.published), whole(f.publishes_per_second))), |_| None),
@@ -314,6 +337,11 @@ const ROWS: &[Row] = &[
     ("  CPU for each", |f| f.cpu_per_delivery_us.map(micro), |r| r.cpu_per_delivery),
     ("  events in a read", |f| Some(format!("{:.2}", f.events_per_read)), |_| None),
     ("  bytes for each", |f| Some(format!("{:.0}", f.bytes_per_delivery)), |_| None),
+    (
+        "  decoded",
+        |f| f.compressed.filter(|many| *many > 0).map(|_| format!("{:.0}", f.decoded_bytes_per_delivery)),
+        |_| None,
+    ),
     ("lost", |f| Some(count(f.lost)), |_| None),
     ("duplicates", |f| Some(count(f.duplicates)), |_| None),
     ("reordered", |f| f.reordered.map(count), |_| None),
@@ -349,16 +377,43 @@ fn notes(figures: &Figures) -> Vec<String> {
     if let Some(said) = &figures.publish_refusal {
         notes.push(format!("the server said to the first of them: {said}"));
     }
-    for (number, what) in [(figures.streams_ended, "stream"), (figures.misdirected, "delivery")] {
-        let counted = terminal::counted(number, what).replace("deliverys", "deliveries");
-        match what {
-            _ if number == 0 => {}
-            "stream" => notes.push(format!("{counted} ended before the end")),
-            _ => notes.push(format!("{counted} to somebody else than the one it was for")),
-        }
+    for (reason, number) in &figures.stream_failures {
+        notes.push(format!("{} ended before the end: {reason}", terminal::counted(*number, "stream")));
+    }
+    if figures.misdirected > 0 {
+        let counted = terminal::counted(figures.misdirected, "delivery").replace("deliverys", "deliveries");
+        notes.push(format!("{counted} to somebody else than the one it was for"));
     }
     if figures.warm_up_lost > 0 {
         notes.push(format!("{} of the warm-up lost", count(figures.warm_up_lost)));
     }
     notes
+}
+
+/// Where figures are of something else than what was meant.
+fn warnings(machine: &Machine, floor: Option<&Figures>, server: &Figures) -> Vec<String> {
+    let mut warnings = Vec::new();
+    match server.compressed {
+        Some(0) => warnings.push("no stream came in gzip, although --compressed asked for it".to_owned()),
+        Some(many) if many < server.connected => {
+            warnings.push(format!(
+                "{} of {} streams did not come in gzip",
+                count(server.connected - many),
+                server.connected
+            ));
+        }
+        _ => {}
+    }
+    let Some(floor_cores) = floor.and_then(|floor| floor.cores.as_deref()) else { return warnings };
+    match server.cores.as_deref() {
+        Some(cores) if in_list(cores) != in_list(floor_cores) => warnings.push(format!(
+            "the floor ran on {floor_cores} and the server on {cores}: their ratio is that of different cores too"
+        )),
+        None if in_list(floor_cores).len() < machine.cores => warnings.push(format!(
+            "the floor ran on the cores of the bench, {floor_cores}, and the server may have had others; with --pid the \
+             floor runs on those of the server"
+        )),
+        _ => {}
+    }
+    warnings
 }

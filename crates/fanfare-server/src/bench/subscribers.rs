@@ -3,7 +3,7 @@
 use super::clock;
 use super::http::{Answer, said};
 use super::marker::Finder;
-use super::message::{Connected, Order, Part, Received, Report, histogram};
+use super::message::{Connected, Failures, Order, Part, Received, Report, histogram};
 use super::request::Fill;
 use super::spread::Spread;
 use super::tally::{Delivery, Tally};
@@ -73,6 +73,7 @@ struct Process {
     connected: Connected,
     failed: u64,
     ended: u64,
+    ends: Failures,
     connects_done: bool,
     counts: Option<Counts>,
     awaited: Option<Awaited>,
@@ -120,6 +121,7 @@ impl Process {
             connected: Connected { begun, ended: begun, ..Connected::default() },
             failed: 0,
             ended: 0,
+            ends: Failures::new(),
             connects_done: false,
             counts: None,
             awaited: None,
@@ -221,7 +223,7 @@ impl Process {
             Ok(stream) => (Some(stream), None),
             Err(error) => (None, Some(error)),
         };
-        let (answer, tally) = (Answer::default(), Tally::default());
+        let (answer, tally) = (Answer::of_stream(self.part.compressed), Tally::default());
         self.subscribers.push(Subscriber { state: State::Opening, stream, answer, rest: Vec::new(), tally });
         match error {
             Some(error) => self.fail(index, cause("could not connect", &error)),
@@ -274,6 +276,7 @@ impl Process {
         let n = self.part.first + index as u32;
         let end = loop {
             let read = match stream.read(buffer) {
+                Ok(0) if subscriber.state == State::Open => break Some("closed the connection".to_owned()),
                 Ok(0) => break Some("closed the connection without an answer".to_owned()),
                 Ok(read) => read,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break None,
@@ -281,10 +284,11 @@ impl Process {
                 Err(error) => break Some(cause("broke the connection", &error)),
             };
             let at = clock::now();
-            let mut events = 0;
+            let (mut events, mut decoded) = (0, 0);
             let counts = &mut self.counts;
             let (rest, tally, spread) = (&mut subscriber.rest, &mut subscriber.tally, &self.spread);
             let taken = subscriber.answer.take(&buffer[..read], &mut |piece| {
+                decoded += piece.len() as u64;
                 let Some(Counts { finder, events: published, received, latency }) = counts.as_mut() else { return };
                 finder.find(rest, piece, &mut |marker| {
                     events += 1;
@@ -305,6 +309,7 @@ impl Process {
             });
             if let Some(Counts { received, .. }) = counts {
                 received.bytes += read as u64;
+                received.decoded += decoded;
                 if events > 0 {
                     received.reads += 1;
                     received.last = at;
@@ -320,10 +325,11 @@ impl Process {
                 subscriber.state = State::Open;
                 self.on_the_way -= 1;
                 self.connected.connected += 1;
+                self.connected.compressed += u64::from(subscriber.answer.is_decoded());
                 self.connected.ended = at;
             }
             if subscriber.answer.is_whole() {
-                break Some("ended".to_owned());
+                break Some("its answer ended".to_owned());
             }
             // A short read has all there was; what comes next is another event. Not so where events are made up.
             if cfg!(unix) && read < buffer.len() && !closed {
@@ -335,6 +341,7 @@ impl Process {
             subscriber.state = State::Ended;
             subscriber.stream = None;
             self.ended += 1;
+            *self.ends.entry(why).or_default() += 1;
         } else {
             self.fail(index, why);
         }
@@ -422,6 +429,7 @@ impl Process {
             expected: expected.sum(),
             lost,
             ended: self.ended,
+            ends: self.ends.clone(),
             latency: counts.latency.iter_recorded().map(|at| (at.value_iterated_to(), at.count_at_value())).collect(),
             ..counts.received.clone()
         }
@@ -437,7 +445,12 @@ fn refusal(answer: &Answer) -> Option<String> {
         let what = answer.content_type.as_deref().unwrap_or("nothing that says what it is");
         return Some(format!("answered {what} instead of text/event-stream"));
     }
-    answer.encoding.as_ref().map(|encoding| format!("answered in {encoding}, which this bench does not read"))
+    match answer.encoding.as_deref() {
+        None => None,
+        Some(_) if answer.is_decoded() => None,
+        Some("gzip" | "x-gzip") => Some("answered in gzip, which is read with --compressed only".to_owned()),
+        Some(encoding) => Some(format!("answered in {encoding}, which this bench does not read")),
+    }
 }
 
 fn cause(what: &str, error: &io::Error) -> String {

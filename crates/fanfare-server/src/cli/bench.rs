@@ -89,6 +89,10 @@ pub(crate) struct LoadOptions {
     #[arg(long, default_value = "128", value_name = "BYTES", value_parser = clap::value_parser!(u32).range(crate::bench::SIZES))]
     pub(crate) size: u32,
 
+    /// Ask for streams in gzip, and decode them
+    #[arg(long)]
+    pub(crate) compressed: bool,
+
     /// Whom an event is for
     #[arg(long, value_enum, default_value = "all", value_name = "WHOM")]
     pub(crate) target: Fan,
@@ -148,7 +152,7 @@ pub(crate) struct LookOptions {
     #[arg(long = "pid", value_name = "PID")]
     pub(crate) pids: Vec<u32>,
 
-    /// Before, the same load on a server that does nothing but write the same bytes, as a yardstick
+    /// Before, the same load on a server that does nothing but write the same bytes, as a yardstick; with --pid on its cores
     #[arg(long)]
     pub(crate) floor: bool,
 
