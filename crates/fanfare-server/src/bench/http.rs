@@ -222,7 +222,7 @@ mod tests {
 
     const GZIP: &str = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncontent-encoding: gzip\r\n\r\n";
 
-    /// Each text is flushed, none but the last of a stream ends it.
+    /// A stream that goes on: each text is flushed.
     fn gzip(texts: &[&[u8]]) -> Vec<u8> {
         let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
         for text in texts {
