@@ -1,7 +1,7 @@
 //! The peer `axum`: what an application makes of axum's `Sse` and tokio's `broadcast`, and nothing else.
 //!
-//! `axum-sse ADDRESS [tuned]`. `GET /events` is the stream of everybody, `GET /events/NAME` that of one user; what is posted
-//! to `/publish` or `/publish/NAME` goes there. README.md says what is tuned.
+//! `axum-sse ADDRESS [tuned|gzip]`. `GET /events` is the stream of everybody, `GET /events/NAME` that of one user; what is posted
+//! to `/publish` or `/publish/NAME` goes there. README.md says what is tuned; `gzip` is tuned, and compresses for who asks.
 
 use axum::Router;
 use axum::extract::{Path, State};
@@ -16,6 +16,7 @@ use std::error::Error;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::net::TcpListener;
 use tokio::sync::broadcast::{self, error::RecvError};
+use tower_http::compression::CompressionLayer;
 
 /// Events a reader may be behind before it loses some.
 const CAPACITY: usize = 16;
@@ -71,9 +72,14 @@ fn application(capacity: usize) -> Router {
 
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let address = arguments.first().ok_or("usage: axum-sse ADDRESS [tuned]")?;
-    let tuned = arguments.get(1).is_some_and(|argument| argument == "tuned");
-    let application = application(if tuned { CAPACITY_TUNED } else { CAPACITY });
+    let address = arguments.first().ok_or("usage: axum-sse ADDRESS [tuned|gzip]")?;
+    let settings = arguments.get(1).map_or("default", String::as_str);
+    let tuned = matches!(settings, "tuned" | "gzip");
+    let mut application = application(if tuned { CAPACITY_TUNED } else { CAPACITY });
+    if settings == "gzip" {
+        // By itself the layer leaves event streams alone.
+        application = application.layer(CompressionLayer::new().compress_when(|_, _, _: &_, _: &_| true));
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
         let listener = TcpListener::bind(address).await?;
