@@ -46,7 +46,9 @@ if (told.quick && !given.out) fail("these are the figures of --quick, which mean
 
 const named = (peer, variant) => {
   const { title, variants } = told.peers[peer];
-  return Object.keys(variants).length > 1 ? `${title}, ${variant}` : title;
+  // What compresses is always said to, and is not one of two settings for the same.
+  const settings = Object.keys(variants).filter((name) => name !== "gzip");
+  return variant === "gzip" || settings.length > 1 ? `${title}, ${variant}` : title;
 };
 const amount = (value, { digits, unit }) => {
   const text = value.toLocaleString("en-US", { minimumFractionDigits: digits, maximumFractionDigits: digits });
@@ -79,6 +81,8 @@ function rowsOf(scenario) {
   }
   return [...rows.values()].map((row) => ({
     ...row,
+    // Asked to compress, and did not, or not each time.
+    isPlain: row.rounds.some((server) => server.compressed < server.connected),
     isWhole: row.rounds.every(isWhole),
     figures: scenarios[scenario].figures.map((figure) => summary(figure, row.rounds)),
   }));
@@ -107,7 +111,7 @@ function section(name) {
       const spread = index || told.rounds === 1 ? "" : ` <small>(${amount(figure.least, { ...format, unit: "" })} – ${amount(figure.most, { ...format, unit: "" })})</small>`;
       return `${winners[index] === row ? `**${text}**` : text}${spread}`;
     });
-    return [`${row.name}${row.isWhole ? "" : " †"}`, ...shown];
+    return [`${row.name}${row.isPlain ? ": **not compressed**" : ""}${row.isWhole ? "" : " †"}`, ...shown];
   });
 
   const parts = [`## ${title}`, `${told.subscribers.toLocaleString("en-US")} subscribers; ${about}.`];
@@ -121,12 +125,13 @@ function section(name) {
     const value = (row) => (row?.figures[index] ? amount(row.figures[index].median, figure) : "no figure");
     return `**${winner.name} is better than Fanfare** in ${figure.title}: ${value(winner)} against ${value(own)}.`;
   });
-  parts.push(better.length ? better.map((line) => `- ${line}`).join("\n") : "Fanfare is the best of them in each figure.");
+  if (better.length) parts.push(better.map((line) => `- ${line}`).join("\n"));
+  else if (winners.some(Boolean)) parts.push("Fanfare is the best of them in each figure.");
 
   const [figure] = figures;
   const file = `comparison-${name}.svg`;
   const values = rows.filter((row) => row.figures[0]).map((row) => ({
-    name: `${row.name.replaceAll("`", "")}${row.isWhole ? "" : " †"}`,
+    name: `${row.name.replaceAll("`", "")}${row.isPlain ? ": not compressed" : ""}${row.isWhole ? "" : " †"}`,
     value: row.figures[0].median,
     text: amount(row.figures[0].median, figure),
     kind: row.peer === REFERENCE ? "own" : row.peer === YARDSTICK ? "yardstick" : "peer",
@@ -161,11 +166,13 @@ function leftOut() {
 /** How each load was made, for somebody who wants one of them alone. */
 function commands() {
   const seen = new Set();
-  const lines = told.results.flatMap(({ peer, scenario, load }) => {
-    if (seen.has(`${peer} ${scenario}`)) return [];
-    seen.add(`${peer} ${scenario}`);
+  const lines = told.results.flatMap(({ peer, variant, scenario, load }) => {
+    const gzip = variant === "gzip" ? ", gzip" : "";
+    const key = `${peer} ${scenario}${gzip}`;
+    if (seen.has(key)) return [];
+    seen.add(key);
     const quoted = load.map((part) => (/^[\w:/.,-]+$/.test(part) ? part : `'${part}'`)).join(" ");
-    return [`# ${scenarios[scenario].title}: ${told.peers[peer].title.replaceAll("`", "")}`, `fanfare bench ${quoted}`];
+    return [`# ${scenarios[scenario].title}: ${told.peers[peer].title.replaceAll("`", "")}${gzip}`, `fanfare bench ${quoted}`];
   });
   return lines.join("\n");
 }
@@ -191,10 +198,10 @@ const page = [
   "## What these figures are not",
   [
     "- **We made Fanfare and the bench.** Settings of the others are what their documentation says and what we know; who knows better ones is asked to tell.",
-    "- **They do not do the same work.** Fanfare and nchan keep a history and give each event an id; Pushpin asks an application about each stream, which runs on the same core and whose CPU and memory are not counted; axum and better-sse are libraries, and what is measured is the smallest application made with them. None encrypts or compresses.",
+    "- **They do not do the same work.** Fanfare and nchan keep a history and give each event an id; Pushpin asks an application about each stream, which runs on the same core and whose CPU and memory are not counted; axum and better-sse are libraries, and what is measured is the smallest application made with them. None encrypts, and none compresses but where it says so.",
     "- **One core for each server**, all subscribers on loopback, all awake: no network, no slow reader, no reconnects.",
     "- **Saturated** is where servers differ in kind: one that puts several events into one write sends more of them, and each is later. *Events in a read* shows it.",
-    "- **Latency** has the time of the bench to read all streams in it, the same for each server.",
+    "- **Latency** has the time of the bench to read all streams in it, the same for each server, and with gzip to decode them.",
     "- **Memory** is the growth of the resident set of the server's processes, without the kernel's for sockets. Memory that processes share is counted for each of them, and what a server sets aside at its start is not in it.",
     "- **Versions** of nginx, nchan and Pushpin are Debian's, and there are later ones.",
   ].join("\n"),

@@ -7,9 +7,10 @@ import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { ROOT, commit, cores } from "./lib/machine.mjs";
 import { remove, run, runBeside, writeJson } from "./lib/servers.mjs";
-import { SUBSCRIBERS, scenarios } from "./scenarios.mjs";
+import { SUBSCRIBERS, isFor, scenarios } from "./scenarios.mjs";
 
 const PEERS = ["floor", "fanfare", "axum", "nchan", "better-sse", "pushpin"];
+const SETTINGS = ["default", "tuned", "gzip"];
 /** Descriptors a server needs beside those of its streams. */
 const RESERVE = 500;
 /** Connections beside the streams, for servers that want to be told how many there will be. */
@@ -25,7 +26,7 @@ Usage: bench/compare/run [OPTIONS]
   --quick                 A small load, to see that everything works. Its figures mean nothing
   --peers NAME,…          Only these: ${PEERS.join(", ")}
   --scenarios NAME,…      Only these: ${Object.keys(scenarios).join(", ")}
-  --settings NAME,…       Only these: default, tuned
+  --settings NAME,…       Only these: ${SETTINGS.join(", ")}
   --rounds NUMBER         How often, the median of which is reported [default: 3; with --quick 1]
   --subscribers NUMBER    How many streams [default: ${SUBSCRIBERS.full}; with --quick ${SUBSCRIBERS.quick}]
   --server-cores LIST     Cores of the server that is measured [default here: ${HERE.server}]
@@ -86,7 +87,7 @@ function plan() {
     size,
     peers: chosen(given.peers, PEERS, "--peers"),
     scenarios: chosen(given.scenarios, Object.keys(scenarios), "--scenarios"),
-    settings: chosen(given.settings, ["default", "tuned"], "--settings"),
+    settings: chosen(given.settings, SETTINGS, "--settings"),
     rounds: number(given.rounds, given.quick ? 1 : 3, "--rounds", 100),
     subscribers: number(given.subscribers, SUBSCRIBERS[size], "--subscribers", 1_000_000),
     cores: { server: given["server-cores"] ?? HERE.server, bench: given["bench-cores"] ?? HERE.bench },
@@ -130,12 +131,12 @@ async function measure(context, plan, peer, variant, name) {
   try {
     const load = [
       "--subscribers", `${plan.subscribers}`, "--target", scenario.target, ...(scenario.load[plan.size] ?? scenario.load.full), ...PATIENCE,
-      ...server[scenario.target],
+      ...(scenario.gzip ? server.json : server[scenario.target]), ...(variant === "gzip" ? ["--compressed"] : []),
     ];
     const command = [context.fanfare, "bench", ...load, "--pid", `${server.pid}`, "--allow-loss", "--json", "--quiet"];
     const pinned = context.pin ? ["taskset", "-c", plan.cores.bench, ...command] : command;
-    const { server: figures, machine } = JSON.parse(await runBeside(pinned[0], pinned.slice(1), TIMEOUT));
-    return { load, figures, machine };
+    const { server: figures, machine, warnings = [] } = JSON.parse(await runBeside(pinned[0], pinned.slice(1), TIMEOUT));
+    return { load, figures, machine, warnings };
   } finally {
     await server.stop();
   }
@@ -213,10 +214,10 @@ async function main() {
     for (const scenario of asked.scenarios) {
       step(`${scenarios[scenario].title}, round ${round} of ${asked.rounds}`);
       for (const [name, peer] of Object.entries(peers)) {
-        for (const variant of asked.settings.filter((setting) => setting in peer.variants)) {
+        for (const variant of asked.settings.filter((setting) => setting in peer.variants && isFor(scenario, peer, setting))) {
           context.log = join(asked.out, `${name}-${variant}.log`);
           try {
-            const { load, figures, machine } = await measure(context, asked, peer, variant, scenario);
+            const { load, figures, machine, warnings } = await measure(context, asked, peer, variant, scenario);
             told.machine = machine;
             const file = `${name}-${variant}-${scenario}-${round}.json`;
             writeJson(join(asked.out, file), figures);
@@ -226,6 +227,7 @@ async function main() {
               return `${title} ${Number.isFinite(value) ? `${value.toFixed(digits)} ${unit}` : "–"}`;
             });
             console.log(`${`${name} (${variant})`.padEnd(22)} ${shown.join(", ")}`);
+            for (const warning of warnings) console.log(`${" ".repeat(22)} warning: ${warning}`);
           } catch (error) {
             fail({ peer: name, variant, scenario, round, reason: error.message });
           }

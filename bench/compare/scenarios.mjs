@@ -17,19 +17,27 @@ const LOST = {
 };
 const PER_READ = { title: "events in a read", of: (server) => server.eventsPerRead, unit: "", digits: 1, plain: true };
 
+const BYTES = { title: "bytes for each delivery", of: (server) => server.bytesPerDelivery, unit: "B", digits: 0, better: "less", plain: true };
+const DECODED = { title: "decoded", of: (server) => server.decodedBytesPerDelivery, unit: "B", digits: 0, plain: true };
+const MEMORY = { title: "memory for each subscriber", of: (server) => server.memoryPerSubscriber, unit: "B", digits: 0, better: "less" };
+/** What compression saves and what it takes: nothing here is won or lost. */
+const plain = (...figures) => figures.map((figure) => ({ ...figure, plain: true }));
+
+/** An event as applications have them: fields that are the same in each, and `{data}`, which is words, others in each. */
+export const EVENT =
+  '{"type":"order.updated","order":{"id":"ord-{seq}","status":"shipped","currency":"EUR","total":12990,"updatedAt":"2026-01-01T12:00:00Z"},"note":"{data}"}';
+
 /** So slow that all of them can follow. */
 const CALMLY = ["--connect-rate", "1000/s"];
 
-/** The first figure is the one that is plotted. */
+/** The first figure is the one that is plotted. With `gzip` only servers that can compress take part, with and without it. */
 export const scenarios = {
   memory: {
     title: "Idle memory",
     about: "streams are opened at 1,000 a second, then nothing happens",
     target: "all",
     load: { full: [...CALMLY, "--events", "1", "--warm-up", "1", "--rate", "10/s"] },
-    figures: [
-      { title: "memory for each subscriber", of: (server) => server.memoryPerSubscriber, unit: "B", digits: 0, better: "less" },
-    ],
+    figures: [MEMORY],
   },
   paced: {
     title: "Paced fan-out",
@@ -70,5 +78,23 @@ export const scenarios = {
     ],
   },
 };
+
+scenarios.compressed = {
+  ...scenarios.paced,
+  title: "Compressed streams",
+  about: "an event of some 270 bytes of JSON to everybody each 200 ms, with gzip and without it",
+  gzip: true,
+  figures: [BYTES, DECODED, ...plain(CPU, MEDIAN, P99, MEMORY), LOST],
+};
+scenarios["compressed-saturated"] = {
+  ...scenarios.saturated,
+  title: "Compressed streams, saturated",
+  about: "the same events as soon as the last one is accepted",
+  gzip: true,
+  figures: [BYTES, DECODED, ...plain(RATE, CPU), PER_READ, LOST],
+};
+
+/** Whether settings of a server are measured in a scenario: what compresses has those of its own. */
+export const isFor = (scenario, peer, variant) => (scenarios[scenario].gzip ? "gzip" in peer.variants : variant !== "gzip");
 
 export const SUBSCRIBERS = { full: 10_000, quick: 200 };

@@ -1,5 +1,5 @@
 // The yardstick: `fanfare bench`'s own server, one bare write for each delivery. It is started here and not by `--floor`,
-// so that it runs on the cores of the servers and not on those of the bench.
+// so that it takes its turn among the servers instead of running before each of them.
 
 import { spawnServer } from "../lib/servers.mjs";
 
