@@ -59,6 +59,17 @@ fn everything_is_delivered_and_counted() {
 }
 
 #[test]
+fn a_server_that_compresses_sends_less_and_loses_nothing() {
+    let server = Server::start(&[]);
+    let said = piped(&server, &small(&["--compressed", "--size=1000"]), "");
+    assert_eq!(figures(&said, ["compressed", "delivered", "lost", "duplicates", "reordered"]), [200, 4_000, 0, 0, 0]);
+    let told = told(&said);
+    assert_eq!(told["warnings"], Value::Null);
+    let figure = |name| told["server"][name].as_f64().unwrap();
+    assert!(figure("bytesPerDelivery") < 0.8 * figure("decodedBytesPerDelivery"), "{told}");
+}
+
+#[test]
 fn what_json_has() {
     let server = Server::start(&[]);
     let pid = server.id().to_string();

@@ -6,6 +6,9 @@
 #[doc = include_str!("../../../docs/getting-started.md")]
 struct GettingStarted;
 
+#[doc = include_str!("../../../docs/guides/compression.md")]
+struct Compression;
+
 #[doc = include_str!("../../../docs/guides/embedding.md")]
 struct Embedding;
 
