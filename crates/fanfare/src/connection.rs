@@ -204,25 +204,26 @@ impl Drop for Unattached {
     }
 }
 
-type Slot = Arc<Mutex<Option<Unattached>>>;
+/// Boxed, since the slot stays as long as the response's body, which is as long as the stream.
+type Slot = Arc<Mutex<Option<Box<Unattached>>>>;
 
 /// Travels with the response, so that `serve` can take the connection over.
 #[derive(Debug, Clone)]
 pub(crate) struct Ticket {
     slot: Slot,
     /// What the untouched body shows as the lower bound of its size. A layer that replaces the data hides it.
-    pub(crate) marker: u64,
+    pub(crate) marker: u8,
     /// What the untouched head says of the body.
     pub(crate) encoding: Encoding,
 }
 
 impl Ticket {
-    pub(crate) fn take(&self) -> Option<Unattached> {
+    pub(crate) fn take(&self) -> Option<Box<Unattached>> {
         take(&self.slot)
     }
 }
 
-fn take(slot: &Slot) -> Option<Unattached> {
+fn take(slot: &Slot) -> Option<Box<Unattached>> {
     lock(slot).take()
 }
 
@@ -234,7 +235,7 @@ fn take(slot: &Slot) -> Option<Unattached> {
 pub struct Connection {
     client_id: String,
     resume: &'static str,
-    marker: u64,
+    marker: u8,
     encoding: Encoding,
     body: ConnectionBody,
     parser: Parser,
@@ -276,14 +277,14 @@ impl Connection {
             ungated: Some(crate::test_util::Gate::make(&inner.kit, &inner.hub, registration.client_id, token)),
         };
         // 1 to 255, unlike any other body of unknown length, which says 0.
-        let marker = 1 + u64::from(registration.retry_ms) % 255;
+        let marker = 1 + (registration.retry_ms % 255) as u8;
         Self {
             client_id,
             resume: registration.resume.as_str(),
             marker,
             encoding,
             body: ConnectionBody {
-                slot: Arc::new(Mutex::new(Some(unattached))),
+                slot: Arc::new(Mutex::new(Some(Box::new(unattached)))),
                 reader: None,
                 marker,
                 #[cfg(feature = "test-util")]
@@ -364,12 +365,13 @@ impl Stream for Connection {
     }
 }
 
-/// The body of the response. Polled by an HTTP server that is not ours, it attaches itself as a pipe.
+/// The body of the response. Polled by an HTTP server that is not ours, it attaches itself as a pipe. Taken over, it stays
+/// with the socket, as part of what every subscriber costs: so it is small.
 #[derive(Debug)]
 struct ConnectionBody {
     slot: Slot,
-    reader: Option<PipeReader>,
-    marker: u64,
+    reader: Option<Box<PipeReader>>,
+    marker: u8,
     /// A break has been noticed, and is told when the body is polled again.
     #[cfg(feature = "test-util")]
     breaks: bool,
@@ -387,7 +389,7 @@ impl ConnectionBody {
         if self.reader.is_none() {
             self.reader = take(&self.slot).map(|mut unattached| {
                 unattached.encoding = encoding.unwrap_or(unattached.encoding);
-                unattached.attach_pipe()
+                Box::new(unattached.attach_pipe())
             });
         }
         match &self.reader {
@@ -397,6 +399,9 @@ impl ConnectionBody {
         }
     }
 }
+
+#[cfg(not(feature = "test-util"))]
+const _: () = assert!(size_of::<ConnectionBody>() <= 24, "each subscriber has one");
 
 #[cfg(feature = "test-util")]
 impl ConnectionBody {
@@ -420,7 +425,7 @@ impl http_body::Body for ConnectionBody {
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let bytes = ready!(self.poll_bytes(context, None));
         #[cfg(feature = "test-util")]
-        if bytes.is_none() && self.reader.as_ref().is_some_and(PipeReader::is_broken) {
+        if bytes.is_none() && self.reader.as_ref().is_some_and(|reader| reader.is_broken()) {
             return self.poll_break(context);
         }
         Poll::Ready(bytes.map(|bytes| Ok(Frame::data(bytes))))
@@ -428,7 +433,7 @@ impl http_body::Body for ConnectionBody {
 
     fn size_hint(&self) -> SizeHint {
         let mut hint = SizeHint::new();
-        hint.set_lower(self.marker);
+        hint.set_lower(self.marker.into());
         hint
     }
 }

@@ -390,7 +390,7 @@ fn is_untouched_stream(response: &Response) -> bool {
     response.status() == StatusCode::OK
         && recoded.iter().all(|name| !response.headers().contains_key(name))
         && response.extensions().get::<Ticket>().is_some_and(|ticket| {
-            response.body().size_hint().lower() == ticket.marker
+            response.body().size_hint().lower() == u64::from(ticket.marker)
                 && encodings().eq(content_encoding(ticket.encoding).map(str::as_bytes))
         })
 }
