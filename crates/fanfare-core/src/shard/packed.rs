@@ -25,7 +25,7 @@ pub(super) struct Frames {
     /// Their sizes, added up.
     pub(super) bytes: usize,
     pub(super) count: u32,
-    /// True if one of them is for several connections.
+    /// True if each of them is for several connections: then others may have the same ones pending.
     pub(super) shared: bool,
 }
 
@@ -42,7 +42,7 @@ pub(super) enum Source {
 impl Frames {
     pub(super) fn clear(&mut self, source: Source) {
         self.numbers.clear();
-        (self.source, self.bytes, self.count, self.shared) = (source, 0, 0, false);
+        (self.source, self.bytes, self.count, self.shared) = (source, 0, 0, true);
     }
 
     pub(super) fn push(&mut self, number: u64, bytes: usize) {

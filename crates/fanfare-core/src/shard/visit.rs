@@ -392,7 +392,6 @@ impl<S: Sink> Shard<S> {
                 for (position, frame) in read {
                     self.frames.push(*position, frame.len());
                 }
-                self.frames.shared = true;
                 self.packer.shared(&self.frames, bytes)
             };
             self.write_block(local, &block, read.len() as u32, now)?

@@ -174,7 +174,7 @@ impl Window {
         for entry in self.entries_from(from) {
             if entry.recipients.contains(slot) {
                 frames.push(number, entry.len());
-                frames.shared |= !matches!(entry.recipients, Recipients::One(_));
+                frames.shared &= !matches!(entry.recipients, Recipients::One(_));
             }
             number += 1;
             if frames.bytes >= bytes {
