@@ -10,7 +10,7 @@ use crate::limits::{INBOX_BYTES, INBOX_RECORDS};
 use crate::sink::Token;
 use crate::stats::ShardCounters;
 use bytes::Bytes;
-use core::sync::atomic::AtomicU64;
+use core::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::OnceLock;
 
 /// Options of one connection.
@@ -129,12 +129,20 @@ pub(crate) struct Port<S> {
     /// empties its inbox has everything up to it.
     pub(crate) tail: AtomicU64,
     pub(crate) counters: ShardCounters,
+    /// A record for few connections is in the inbox: large fan-outs stand back for it.
+    pub(crate) urgent: AtomicBool,
     wake: OnceLock<Wake>,
 }
 
 impl<S> Default for Port<S> {
     fn default() -> Self {
-        Self { inbox: Inbox::new(), tail: AtomicU64::new(0), counters: ShardCounters::default(), wake: OnceLock::new() }
+        Self {
+            inbox: Inbox::new(),
+            tail: AtomicU64::new(0),
+            counters: ShardCounters::default(),
+            urgent: AtomicBool::new(false),
+            wake: OnceLock::new(),
+        }
     }
 }
 

@@ -170,7 +170,12 @@ impl<S> Hub<S> {
         let shards = self.inner.ports.len();
         let put = |shard: usize| {
             let (frame, recipients) = (frame.clone(), recipients.clone());
-            self.inner.ports[shard].inbox.fill(|mail| mail.put_record(position, frame, recipients, quick));
+            let port = &self.inner.ports[shard];
+            port.inbox.fill(|mail| mail.put_record(position, frame, recipients, quick));
+            // A hint: whoever misses it serves the inbox a turn later.
+            if quick && !port.urgent.load(Ordering::Relaxed) {
+                port.urgent.store(true, Ordering::Relaxed);
+            }
         };
         let mut holders = 0u64;
         match recipients {

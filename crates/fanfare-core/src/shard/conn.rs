@@ -46,8 +46,10 @@ pub(super) struct Conn<S> {
 #[expect(clippy::struct_excessive_bools, reason = "independent facts, one byte each")]
 pub(super) struct Flags {
     pub(super) waits: Waits,
-    pub(super) in_quick: bool,
-    pub(super) in_bulk: bool,
+    /// The ready lists it is in, a bit each.
+    pub(super) queued: u8,
+    /// When it was last visited, in [`visit_ticks`].
+    pub(super) visited_at: u8,
     pub(super) ping_due: bool,
     pub(super) comment_heartbeat: bool,
     /// Its stream is compressed.
@@ -73,6 +75,12 @@ pub(super) fn ticks(mono_ms: u64) -> u32 {
     (mono_ms / 100) as u32
 }
 
+/// Pairs of milliseconds, in the eight bits there are for them. They come round in half a second: of those who were visited
+/// longer ago, one in 128 looks as if it had been just now.
+pub(super) fn visit_ticks(mono_ms: u64) -> u8 {
+    (mono_ms / 2) as u8
+}
+
 /// Milliseconds between a tick and now.
 pub(super) fn since(tick: u32, mono_ms: u64) -> u64 {
     u64::from(ticks(mono_ms).saturating_sub(tick)) * 100
@@ -91,6 +99,11 @@ impl<S> Conn<S> {
             events: 0,
             bytes: 0,
         }
+    }
+
+    /// True if it was visited in the last two to four milliseconds.
+    pub(super) fn is_busy(&self, now_ticks: u8) -> bool {
+        now_ticks.wrapping_sub(self.flags.visited_at) < 2
     }
 
     /// True if a visit can do something for it.

@@ -24,7 +24,7 @@ use crate::sink::{Ending, Input, Sink, Token};
 use crate::target::ClientId;
 use crate::time::{Now, Random};
 use bytes::Bytes;
-use conn::{Conn, Conns, Flags, Progress, Unsent, Waits, since};
+use conn::{Conn, Conns, Flags, Progress, Unsent, Waits, since, visit_ticks};
 use core::sync::atomic::Ordering;
 use packed::{Frames, Packer};
 use std::collections::{BTreeMap, VecDeque};
@@ -36,6 +36,13 @@ use window::Window;
 const QUICK_VISITS: usize = 256;
 /// Visits of large fan-outs in one turn: between two turns the inbox and the poller are served.
 const BULK_VISITS: usize = 64;
+/// The same while something for few connections waits in the inbox.
+const BULK_VISITS_MIN: usize = 4;
+/// The ready lists. Whatever has few recipients goes first, except to a connection that was visited just now: a hot topic
+/// does not delay a quiet one.
+const QUICK: u8 = 1;
+const BUSY: u8 = 2;
+const BULK: u8 = 4;
 /// Connections closed in one turn of a drain.
 const DRAIN_STEP_MS: u64 = 5;
 /// With few connections a drain need not take its whole window: this much for each is spread enough.
@@ -80,6 +87,43 @@ struct Heartbeat {
     packed_comment: Option<Block>,
 }
 
+/// Connections that a visit can do something for, by slot.
+#[derive(Debug, Default)]
+struct Ready {
+    quick: VecDeque<u32>,
+    busy: VecDeque<u32>,
+    bulk: VecDeque<u32>,
+    /// Of this turn.
+    ticks: u8,
+}
+
+impl Ready {
+    fn of(&mut self, list: u8) -> &mut VecDeque<u32> {
+        match list {
+            QUICK => &mut self.quick,
+            BUSY => &mut self.busy,
+            _ => &mut self.bulk,
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.quick.is_empty() && self.busy.is_empty() && self.bulk.is_empty()
+    }
+
+    /// Puts a connection into a list, unless it is in that one or one before it.
+    fn put<S>(&mut self, conn: &mut Conn<S>, slot: u32, quick: bool) {
+        let (list, before) = match quick {
+            true if !conn.is_busy(self.ticks) => (QUICK, QUICK),
+            true => (BUSY, QUICK | BUSY),
+            false => (BULK, QUICK | BUSY | BULK),
+        };
+        if conn.can_write() && conn.flags.queued & before == 0 {
+            conn.flags.queued |= list;
+            self.of(list).push_back(slot);
+        }
+    }
+}
+
 /// See the module.
 #[derive(Debug)]
 pub struct Shard<S> {
@@ -90,8 +134,7 @@ pub struct Shard<S> {
     window: Window,
     /// Everything up to here has come through the inbox.
     applied: u64,
-    quick: VecDeque<u32>,
-    bulk: VecDeque<u32>,
+    ready: Ready,
     pings: Wheel,
     checks: Wheel,
     drain: Option<Drain>,
@@ -128,8 +171,7 @@ impl<S: Sink> Shard<S> {
             conns: Conns::new(),
             window: Window::default(),
             applied: 0,
-            quick: VecDeque::new(),
-            bulk: VecDeque::new(),
+            ready: Ready::default(),
             pings,
             checks,
             drain: None,
@@ -197,25 +239,29 @@ impl<S: Sink> Shard<S> {
     /// Does a bounded amount of everything there is to do.
     pub fn turn(&mut self, now: Now) -> Turn {
         self.packer.begin_turn();
+        self.ready.ticks = visit_ticks(now.mono_ms);
         self.empty_inbox(now);
         self.run_timers(now);
         for _ in 0..QUICK_VISITS {
-            let Some(slot) = self.quick.pop_front() else {
+            let Some(slot) = self.ready.of(QUICK).pop_front() else {
                 break;
             };
-            self.visit_queued(slot, now, |flags| &mut flags.in_quick);
+            self.visit_queued(slot, now, QUICK);
         }
-        for _ in 0..BULK_VISITS {
-            if self.packer.is_spent() {
-                break;
+        for list in [BUSY, BULK] {
+            for visit in 0..BULK_VISITS {
+                let stands_back = visit >= BULK_VISITS_MIN && self.port().urgent.load(Ordering::Relaxed);
+                if stands_back || visit > 0 && self.packer.is_spent() {
+                    break;
+                }
+                let Some(slot) = self.ready.of(list).pop_front() else {
+                    break;
+                };
+                self.visit_queued(slot, now, list);
             }
-            let Some(slot) = self.bulk.pop_front() else {
-                break;
-            };
-            self.visit_queued(slot, now, |flags| &mut flags.in_bulk);
         }
         self.port().counters.held.set(self.len() as u64);
-        if self.quick.is_empty() && self.bulk.is_empty() { Turn::IdleUntil(self.next_timer(now)) } else { Turn::Busy }
+        if self.ready.is_empty() { Turn::IdleUntil(self.next_timer(now)) } else { Turn::Busy }
     }
 
     /// What the poller says of a connection.
@@ -264,6 +310,7 @@ impl<S: Sink> Shard<S> {
     fn empty_inbox(&mut self, now: Now) {
         // First the tail, then the inbox: what is in the inbox by then reaches at least to this tail.
         let tail = self.port().tail.load(Ordering::Acquire);
+        self.port().urgent.store(false, Ordering::Relaxed);
         let empty = Mail::reusing(core::mem::take(&mut self.messages));
         let mail = self.port().inbox.take(empty);
         let mut messages = mail.messages;
@@ -337,7 +384,7 @@ impl<S: Sink> Shard<S> {
                         conn.progress = Progress::Dirty { next: number, position: before };
                     }
                     let slot = (local * self.stride + self.index) as u32;
-                    enqueue(conn, slot, quick, &mut self.quick, &mut self.bulk);
+                    self.ready.put(conn, slot, quick);
                 }
             }
             Recipients::One(slot) => self.make_dirty(*slot, number, quick),
@@ -364,7 +411,7 @@ impl<S: Sink> Shard<S> {
             if conn.progress == Progress::Clean {
                 conn.progress = Progress::Dirty { next: number, position: before };
             }
-            enqueue(conn, slot, quick, &mut self.quick, &mut self.bulk);
+            self.ready.put(conn, slot, quick);
         }
     }
 
@@ -445,7 +492,7 @@ impl<S: Sink> Shard<S> {
     fn enqueue(&mut self, slot: u32, quick: bool) {
         let local = self.local(slot);
         if let Some(conn) = self.conns.get_mut(local) {
-            enqueue(conn, slot, quick, &mut self.quick, &mut self.bulk);
+            self.ready.put(conn, slot, quick);
         }
     }
 
@@ -703,26 +750,6 @@ impl Heartbeat {
         let (frame, block) =
             if comment { (&self.comment, &mut self.packed_comment) } else { (&self.ping, &mut self.packed_ping) };
         block.get_or_insert_with(|| Block::stored(frame))
-    }
-}
-
-/// Puts a connection into a ready list, once each, if a visit can do something for it.
-fn enqueue<S>(
-    conn: &mut Conn<S>,
-    slot: u32,
-    quick: bool,
-    quick_list: &mut VecDeque<u32>,
-    bulk_list: &mut VecDeque<u32>,
-) {
-    if !conn.can_write() {
-        return;
-    }
-    if quick && !conn.flags.in_quick {
-        conn.flags.in_quick = true;
-        quick_list.push_back(slot);
-    } else if !quick && !conn.flags.in_bulk && !conn.flags.in_quick {
-        conn.flags.in_bulk = true;
-        bulk_list.push_back(slot);
     }
 }
 

@@ -4,7 +4,7 @@
 //! and is kept by the connection as the rest of a cut frame is.
 
 use super::Shard;
-use super::conn::{Conn, Flags, Progress, Unsent, Waits, ticks};
+use super::conn::{Conn, Progress, Unsent, Waits, ticks, visit_ticks};
 use super::packed::Source;
 use super::window::Window;
 use crate::control::{Disconnect, GapReason, gap_frame};
@@ -21,6 +21,8 @@ use std::io::{self, IoSlice};
 
 /// Most records that a compressed connection reads from the log at once: they become one block, not slices.
 const PACKED_RECORDS: usize = 256;
+/// Room for slices in a first try.
+const FEW_SLICES: usize = 4;
 
 /// What one write achieved.
 struct Written {
@@ -29,10 +31,11 @@ struct Written {
 }
 
 impl<S: Sink> Shard<S> {
-    pub(super) fn visit_queued(&mut self, slot: u32, now: Now, flag: impl Fn(&mut Flags) -> &mut bool) {
+    pub(super) fn visit_queued(&mut self, slot: u32, now: Now, list: u8) {
         let local = self.local(slot);
         if let Some(conn) = self.conns.get_mut(local) {
-            *flag(&mut conn.flags) = false;
+            conn.flags.queued &= !list;
+            conn.flags.visited_at = visit_ticks(now.mono_ms);
             self.visit(slot, now);
         }
     }
@@ -200,11 +203,21 @@ impl<S: Sink> Shard<S> {
 
     /// From the window: frames are not copied, and neighbours in a run are one slice.
     fn visit_window(&mut self, slot: u32, local: usize, from: u64, now: Now) -> io::Result<()> {
-        let Some(conn) = self.conns.get_mut(local) else {
+        // One slice is the usual, and room for many costs more than everything else here.
+        if self.write_window::<FEW_SLICES>(slot, local, from, now)? {
             return Ok(());
+        }
+        self.write_window::<VISIT_SLICES>(slot, local, from, now)?;
+        Ok(())
+    }
+
+    /// False if there are as many slices as there is room for, fewer than a write may have: nothing was written.
+    fn write_window<const ROOM: usize>(&mut self, slot: u32, local: usize, from: u64, now: Now) -> io::Result<bool> {
+        let Some(conn) = self.conns.get_mut(local) else {
+            return Ok(true);
         };
         let unsent = conn.unsent.as_ref().map(|unsent| unsent.bytes.clone());
-        let mut slices = [IoSlice::new(&[]); VISIT_SLICES];
+        let mut slices = [IoSlice::new(&[]); ROOM];
         let mut used = 0;
         if let Some(bytes) = &unsent {
             slices[0] = IoSlice::new(bytes);
@@ -213,11 +226,14 @@ impl<S: Sink> Shard<S> {
         let (next, taken) = self.window.gather(slot, from, VISIT_BYTES, |slice| {
             slices[used] = IoSlice::new(slice);
             used += 1;
-            used < VISIT_SLICES
+            used < ROOM
         });
+        if used == ROOM && ROOM < VISIT_SLICES {
+            return Ok(false);
+        }
         if used == 0 {
             move_to(conn, next, &self.window);
-            return Ok(());
+            return Ok(true);
         }
         let written = write(conn, &slices[..used], now)?;
         let (rest, mut events) = settle_unsent(conn, written.bytes);
@@ -231,7 +247,7 @@ impl<S: Sink> Shard<S> {
             after_catching_up(conn, written.bytes > 0);
         }
         self.count(local, written.bytes, events);
-        Ok(())
+        Ok(true)
     }
 
     /// From the log: one bounded read, one write.
