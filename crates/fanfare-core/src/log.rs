@@ -251,11 +251,16 @@ impl Segment {
     fn matching<'a>(&'a self, sorted_keys: &'a [Key], position: u64) -> impl Iterator<Item = &'a Record> {
         let start = self.records.partition_point(|record| record.position <= position) as u32;
         let broadcasts = &self.broadcasts[self.broadcasts.partition_point(|number| *number < start)..];
-        let mut lanes = vec![Lane::Broadcasts(broadcasts)];
+        // Nothing is allocated for a segment without a match: a reader that resumes looks into all of them.
+        let mut lanes = Vec::new();
+        if !broadcasts.is_empty() {
+            lanes.push(Lane::Broadcasts(broadcasts));
+        }
         for key in sorted_keys {
-            let mut range = self.index.range((*key, start)..=(*key, u32::MAX));
-            if let Some((_, head)) = range.next() {
-                lanes.push(Lane::Key { head: *head, rest: range });
+            // Its end is told by the next key: to search for it would take as long again.
+            let mut rest = self.index.range((*key, start)..);
+            if let Some((_, head)) = rest.next().filter(|(found, _)| found == key) {
+                lanes.push(Lane::Key { key: *key, head: *head, rest });
             }
         }
         let mut last = None;
@@ -281,7 +286,7 @@ impl Segment {
 /// One ordered source of record numbers.
 enum Lane<'a> {
     Broadcasts(&'a [u32]),
-    Key { head: u32, rest: btree_set::Range<'a, (Key, u32)> },
+    Key { key: Key, head: u32, rest: btree_set::Range<'a, (Key, u32)> },
     Done,
 }
 
@@ -297,7 +302,7 @@ impl Lane<'_> {
     fn advance(&mut self) {
         match self {
             Self::Broadcasts(numbers) => *numbers = &numbers[1..],
-            Self::Key { head, rest } => match rest.next() {
+            Self::Key { key, head, rest } => match rest.next().filter(|(found, _)| found == key) {
                 Some((_, number)) => *head = *number,
                 None => *self = Self::Done,
             },

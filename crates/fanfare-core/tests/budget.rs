@@ -295,5 +295,5 @@ fn a_resume_keeps_to_its_allocations() {
     let sent = world.sent();
     let found = calls(|| world.register(&me, start));
     assert_eq!(world.sent() - sent, 9);
-    assert_budget("allocations of a resume with nine events", found, 20);
+    assert_budget("allocations of a resume with nine events", found, 17);
 }
