@@ -153,6 +153,10 @@ fn check_type(event_type: &str) -> Result<(), EventError> {
 
 /// Control characters (Unicode category Cc), format characters (Cf) and the two Unicode line separators.
 pub(crate) fn is_invisible(c: char) -> bool {
+    // Nearly every character of a name: none of the ranges below need be looked at.
+    if c.is_ascii() {
+        return c.is_ascii_control();
+    }
     c.is_control()
         || matches!(c,
             '\u{ad}' | '\u{600}'..='\u{605}' | '\u{61c}' | '\u{6dd}' | '\u{70f}' | '\u{890}'..='\u{891}' | '\u{8e2}'
