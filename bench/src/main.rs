@@ -3,10 +3,12 @@
 //! `cargo run --release -p fanfare-bench [-- --clients 10000 --rounds 3]`. The parent starts one server process and one
 //! process of subscribers at a time, pinned to a core each where `taskset` is there, and reads what the kernel counted
 //! for the server. Floor and Fanfare alternate, so that a noisy minute hits both. `durable` in front of the options
-//! measures the log on disk instead, `scale` the engine with up to a million connections and no sockets.
+//! measures the log on disk instead, `fair` whether a hot topic delays a quiet one, `scale` the engine with up to a million
+//! connections and no sockets.
 
 mod counting;
 mod durable;
+mod fair;
 mod floor;
 mod hub;
 mod measure;
@@ -52,6 +54,9 @@ fn main() -> Result<(), AnyError> {
         Some("serve-fanfare") => return hub::serve(),
         Some("scale") => return scale::run(&arguments[1..]),
         Some("scale-at") => return scale::measure_at(number(&arguments, 1)?),
+        Some("serve-fair") => return fair::serve(),
+        Some("fair-quiet") => return fair::quiet(argument(&arguments, 1)?, number(&arguments, 2)?),
+        Some("fair-hot") => return fair::hot(argument(&arguments, 1)?, number(&arguments, 2)?),
         Some("subscribe") => return subscribers::run(&arguments[1], number(&arguments, 2)?),
         _ => {}
     }
@@ -66,6 +71,17 @@ fn main() -> Result<(), AnyError> {
         let directory = directory.flatten().map_or("target/bench-durable", String::as_str).into();
         let duration = Duration::from_secs(option("--seconds", 3)? as u64);
         return durable::run(&durable::Plan { directory, duration, events: option("--events", 1_000_000)? });
+    }
+    if arguments.first().is_some_and(|first| first == "fair") {
+        let listed = arguments.iter().position(|argument| argument == "--hot-subscribers");
+        let listed = listed.map_or(Ok("1,10,100"), |index| argument(&arguments, index + 1))?;
+        let hot_subscribers = listed.split(',').map(|text| number(&[text.to_owned()], 0)).collect::<Result<_, _>>()?;
+        return fair::run(&fair::Plan {
+            hot: option("--hot", 50_000)? as u64,
+            hot_subscribers,
+            seconds: option("--seconds", 10)? as u64,
+            rounds: option("--rounds", 3)?,
+        });
     }
     let clients = option("--clients", 10_000)?;
     let plan = Plan {
@@ -115,6 +131,10 @@ fn main() -> Result<(), AnyError> {
         median(fanfare.iter().map(|f| f.burst_us))
     );
     Ok(())
+}
+
+fn argument(arguments: &[String], index: usize) -> Result<&str, AnyError> {
+    Ok(arguments.get(index).ok_or("an option needs a value behind it")?)
 }
 
 fn number(arguments: &[String], index: usize) -> Result<usize, AnyError> {
