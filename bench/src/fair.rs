@@ -116,7 +116,7 @@ fn measure(plan: &Plan, hot_subscribers: usize) -> Result<Found, AnyError> {
     let address = server.line()?;
     let quiet_events = QUIET_TOPICS * plan.seconds as usize;
     let quiet_deliveries = quiet_events * QUIET_SUBSCRIBERS;
-    let mut quiet = Child::start(1, &["fair-quiet", &address, &quiet_deliveries.to_string()])?;
+    let mut quiet = Child::start_first(1, &["fair-quiet", &address, &quiet_deliveries.to_string()])?;
     quiet.expect("connected")?;
     let mut hot = Child::start(1, &["fair-hot", &address, &hot_subscribers.to_string()])?;
     hot.expect("connected")?;
