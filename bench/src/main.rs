@@ -57,6 +57,7 @@ fn main() -> Result<(), AnyError> {
         Some("serve-fair") => return fair::serve(),
         Some("fair-quiet") => return fair::quiet(argument(&arguments, 1)?, number(&arguments, 2)?),
         Some("fair-hot") => return fair::hot(argument(&arguments, 1)?, number(&arguments, 2)?),
+        Some("resume") => return storm::resume(argument(&arguments, 1)?, number(&arguments, 2)?),
         Some("subscribe") => return subscribers::run(&arguments[1], number(&arguments, 2)?),
         _ => {}
     }

@@ -78,6 +78,22 @@ fn connect(address: SocketAddr, query: &str) -> Result<TcpStream, AnyError> {
     Ok(stream)
 }
 
+/// So many clients resume the quiet topics of `fair` from the oldest event, one after the other, and read until they have
+/// caught up. To be watched by a profiler.
+#[expect(clippy::print_stdout, reason = "how whoever profiles learns that it is over")]
+pub(crate) fn resume(address: &str, clients: usize) -> Result<(), AnyError> {
+    fanfare::raise_descriptor_limit();
+    let address = address.parse()?;
+    let mut streams = Vec::with_capacity(clients);
+    for client in 0..clients {
+        let mut stream = connect(address, &format!("topic=quiet-{}&lastEventId=earliest", client % 100))?;
+        count_until_ping(&mut stream)?;
+        streams.push(stream);
+    }
+    println!("resumed");
+    Ok(())
+}
+
 /// Events until the ping of a client that has caught up.
 fn count_until_ping(stream: &mut TcpStream) -> Result<usize, AnyError> {
     let mut buffer = vec![0; 256 * 1024];
