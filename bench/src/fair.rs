@@ -165,8 +165,8 @@ pub(crate) fn serve() -> Result<(), AnyError> {
     fanfare::raise_descriptor_limit();
     // No heartbeats: every byte is one of an event, and is counted on both sides.
     let manager = SseManager::new(SseConfig {
-        ping_interval: Duration::from_secs(300),
-        client_timeout: Duration::from_secs(900),
+        ping_interval: Duration::from_secs(36_000),
+        client_timeout: Duration::from_secs(72_000),
         enable_logging: false,
         ..SseConfig::default()
     })?;
