@@ -43,6 +43,8 @@ const BULK_VISITS_MIN: usize = 4;
 const QUICK: u8 = 1;
 const BUSY: u8 = 2;
 const BULK: u8 = 4;
+/// Room for messages that is kept however few come.
+const MESSAGES_KEPT: usize = 256;
 /// Connections closed in one turn of a drain.
 const DRAIN_STEP_MS: u64 = 5;
 /// With few connections a drain need not take its whole window: this much for each is spread enough.
@@ -314,6 +316,7 @@ impl<S: Sink> Shard<S> {
         let empty = Mail::reusing(core::mem::take(&mut self.messages));
         let mail = self.port().inbox.take(empty);
         let mut messages = mail.messages;
+        let received = messages.len();
         // Set once records were left out: from there on, everything is in the log only.
         let mut skipped = false;
         let mut reach = tail.max(mail.skipped_to);
@@ -361,9 +364,11 @@ impl<S: Sink> Shard<S> {
             self.window.join_run(from);
         }
         self.applied = self.applied.max(reach);
+        // A storm leaves a large vector behind: it goes by halves, where a turn would have done with an eighth.
+        if received < messages.capacity() / 8 {
+            messages.shrink_to((messages.capacity() / 2).max(MESSAGES_KEPT));
+        }
         self.messages = messages;
-        // A storm leaves a large vector behind; do not keep it.
-        self.messages.shrink_to(4_096);
         if skipped {
             for local in 0..self.conns.end() {
                 self.enqueue(self.slot(local), false);
