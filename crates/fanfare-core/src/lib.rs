@@ -20,6 +20,7 @@ mod key;
 pub mod limits;
 mod log;
 mod mail;
+mod sets;
 mod shard;
 mod sink;
 mod stats;

@@ -41,6 +41,8 @@ pub const WINDOW_ENTRIES: usize = 32_768;
 pub const INBOX_RECORDS: usize = 65_536;
 /// Most bytes of frames waiting in one shard's inbox.
 pub const INBOX_BYTES: usize = 16 * 1024 * 1024;
+/// Most bytes of sets of recipients that records waiting in one shard's inbox refer to, each counted once.
+pub const INBOX_SETS_BYTES: usize = 32 * 1024 * 1024;
 /// Most chunks read from disk that are on their way to their connections.
 pub const COLD_READS: usize = 16;
 /// Most keys whose last dropped position is remembered one by one.

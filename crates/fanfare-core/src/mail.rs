@@ -6,7 +6,8 @@ use crate::directory::Recipients;
 use crate::disk::Chunk;
 use crate::gzip::Member;
 use crate::inbox::{Inbox, Queue};
-use crate::limits::{INBOX_BYTES, INBOX_RECORDS};
+use crate::limits::{INBOX_BYTES, INBOX_RECORDS, INBOX_SETS_BYTES};
+use crate::sets::Sets;
 use crate::sink::Token;
 use crate::stats::ShardCounters;
 use bytes::Bytes;
@@ -81,6 +82,7 @@ pub(crate) struct Mail<S> {
     pub(crate) messages: Vec<Message<S>>,
     records: usize,
     bytes: usize,
+    sets: Sets,
     skipping: bool,
     /// The last position that was left out.
     pub(crate) skipped_to: u64,
@@ -88,7 +90,7 @@ pub(crate) struct Mail<S> {
 
 impl<S> Default for Mail<S> {
     fn default() -> Self {
-        Self { messages: Vec::new(), records: 0, bytes: 0, skipping: false, skipped_to: 0 }
+        Self { messages: Vec::new(), records: 0, bytes: 0, sets: Sets::default(), skipping: false, skipped_to: 0 }
     }
 }
 
@@ -106,7 +108,9 @@ impl<S> Mail<S> {
     }
 
     pub(crate) fn put_record(&mut self, position: u64, frame: Bytes, recipients: Recipients, quick: bool) {
-        if !self.skipping && (self.records >= INBOX_RECORDS || self.bytes >= INBOX_BYTES) {
+        let full =
+            || self.records >= INBOX_RECORDS || self.bytes >= INBOX_BYTES || self.sets.bytes() >= INBOX_SETS_BYTES;
+        if !self.skipping && full() {
             self.skipping = true;
             self.messages.push(Message::Skipped);
         }
@@ -116,6 +120,7 @@ impl<S> Mail<S> {
         }
         self.records += 1;
         self.bytes += frame.len();
+        self.sets.enter(&recipients);
         self.messages.push(Message::Record { position, frame, recipients, quick });
     }
 }
@@ -158,5 +163,33 @@ impl<S> Port<S> {
         {
             wake();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sink::NoSink;
+    use std::sync::Arc;
+
+    /// Each connect and disconnect between two records of a topic makes another set.
+    #[test]
+    fn sets_of_recipients_keep_to_their_bound_and_a_shared_one_counts_once() {
+        let set = || Recipients::Many(Arc::new((0..1_000_000).step_by(5).collect()));
+        let put = |mail: &mut Mail<NoSink>, position, recipients| {
+            mail.put_record(position, Bytes::from_static(b"x"), recipients, false);
+        };
+        let (one, other) = (set(), set());
+        let mut mail = Mail::default();
+        for position in 1..=2_000 {
+            put(&mut mail, position, if position % 2 == 0 { one.clone() } else { other.clone() });
+        }
+        assert_eq!((mail.records, mail.skipped_to), (2_000, 0), "nothing is left out for two sets");
+        let each = mail.sets.bytes() / 2;
+        for position in 2_001..=2_400 {
+            put(&mut mail, position, set());
+        }
+        assert_eq!(mail.records - 2_000, INBOX_SETS_BYTES.div_ceil(each) - 2);
+        assert_eq!(mail.skipped_to, 2_400, "the rest is in the log");
     }
 }

@@ -244,16 +244,10 @@ impl<S: Sink> Shard<S> {
         self.ready.ticks = visit_ticks(now.mono_ms);
         self.empty_inbox(now);
         self.run_timers(now);
-        for _ in 0..QUICK_VISITS {
-            let Some(slot) = self.ready.of(QUICK).pop_front() else {
-                break;
-            };
-            self.visit_queued(slot, now, QUICK);
-        }
-        for list in [BUSY, BULK] {
-            for visit in 0..BULK_VISITS {
-                let stands_back = visit >= BULK_VISITS_MIN && self.port().urgent.load(Ordering::Relaxed);
-                if stands_back || visit > 0 && self.packer.is_spent() {
+        for (list, most) in [(QUICK, QUICK_VISITS), (BUSY, BULK_VISITS), (BULK, BULK_VISITS)] {
+            for visit in 0..most {
+                let urgent = list != QUICK && self.port().urgent.load(Ordering::Relaxed);
+                if urgent && visit >= BULK_VISITS_MIN || visit > 0 && self.packer.is_spent() {
                     break;
                 }
                 let Some(slot) = self.ready.of(list).pop_front() else {

@@ -7,9 +7,9 @@
 use super::packed::{Frames, Source};
 use crate::directory::Recipients;
 use crate::limits::{WINDOW_BYTES, WINDOW_ENTRIES, WINDOW_SETS_BYTES};
+use crate::sets::Sets;
 use bytes::Bytes;
-use std::collections::{BTreeMap, VecDeque};
-use std::sync::Arc;
+use std::collections::VecDeque;
 
 /// Frames larger than this gain nothing from lying side by side.
 const JOIN_MEAN_BYTES: usize = 2_048;
@@ -61,42 +61,6 @@ pub(super) struct Window {
     sets: Sets,
 }
 
-/// The large sets of recipients that entries refer to. One that nobody joined or left meanwhile is shared by all the
-/// records of its topic; else each record has a set of its own, and a thousand records for half a million connections
-/// would hold sixty megabytes.
-#[derive(Debug, Default)]
-struct Sets {
-    /// By place in memory, which is theirs while an entry refers to them: how many do, and the bytes.
-    known: BTreeMap<usize, (u32, usize)>,
-    bytes: usize,
-}
-
-impl Sets {
-    fn enter(&mut self, recipients: &Recipients) {
-        if let Recipients::Many(slots) = recipients {
-            let (entries, _) = self.known.entry(Arc::as_ptr(slots).addr()).or_insert_with(|| {
-                let bytes = slots.serialized_size();
-                self.bytes += bytes;
-                (0, bytes)
-            });
-            *entries += 1;
-        }
-    }
-
-    fn leave(&mut self, recipients: &Recipients) {
-        if let Recipients::Many(slots) = recipients {
-            let place = Arc::as_ptr(slots).addr();
-            if let Some((entries, bytes)) = self.known.get_mut(&place) {
-                *entries -= 1;
-                if *entries == 0 {
-                    self.bytes -= *bytes;
-                    self.known.remove(&place);
-                }
-            }
-        }
-    }
-}
-
 impl Window {
     pub(super) fn first(&self) -> u64 {
         self.first
@@ -123,7 +87,7 @@ impl Window {
     }
 
     fn is_over(&self) -> bool {
-        self.bytes > WINDOW_BYTES || self.sets.bytes > WINDOW_SETS_BYTES || self.entries.len() > WINDOW_ENTRIES
+        self.bytes > WINDOW_BYTES || self.sets.bytes() > WINDOW_SETS_BYTES || self.entries.len() > WINDOW_ENTRIES
     }
 
     /// Copies the entries from number `from` on into one buffer, if all of them are broadcasts of modest size.
@@ -229,6 +193,7 @@ impl Window {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::Arc;
 
     #[test]
     fn a_joined_run_is_one_slice_and_the_same_bytes() {
@@ -278,17 +243,17 @@ mod tests {
             window.push(position, shared.clone(), Bytes::from_static(b"x"));
         }
         assert_eq!((window.first(), window.end()), (0, 2_000), "nothing was dropped for a set that is there once");
-        let one = window.sets.bytes;
+        let one = window.sets.bytes();
         assert!((100_000..200_000).contains(&one), "{one}");
         for position in 2_001..=2_400 {
             window.push(position, set(), Bytes::from_static(b"x"));
         }
         assert_eq!(window.entries.len(), WINDOW_SETS_BYTES / one);
-        assert_eq!((window.sets.known.len(), window.sets.bytes), (window.entries.len(), window.entries.len() * one));
+        assert_eq!(window.sets.bytes(), window.entries.len() * one);
         for position in 2_401..=2_401 + WINDOW_ENTRIES as u64 {
             window.push(position, Recipients::All, Bytes::from_static(b"x"));
         }
-        assert_eq!((window.sets.known.len(), window.sets.bytes), (0, 0));
+        assert_eq!(window.sets.bytes(), 0);
     }
 
     /// A hundred stalled readers, each cut in another run, kept a hundred runs alive.
