@@ -1,6 +1,6 @@
 // Makes a page of what `run` has measured: tables, plots, settings, commands, and what was left out.
 
-import { existsSync, mkdirSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { bars } from "./lib/plot.mjs";
@@ -8,7 +8,7 @@ import { ROOT } from "./lib/machine.mjs";
 import { readJson } from "./lib/servers.mjs";
 import { scenarios } from "./scenarios.mjs";
 
-const HELP = `Writes comparison.md and its plots from the figures of \`bench/compare/run\`.
+const HELP = `Writes comparison.md, its plots, and the overview in benchmarks.md from the figures of \`bench/compare/run\`.
 
 Usage: bench/compare/report [--from DIRECTORY] [--out DIRECTORY]
 
@@ -88,6 +88,17 @@ function rowsOf(scenario) {
   }));
 }
 
+/** Why a row is not whole: what went wrong in its rounds, and how often. */
+function faults(row) {
+  const counts = new Map();
+  for (const server of row.rounds) {
+    const told = { ...server.connectFailures, ...server.publishFailures, ...server.streamFailures };
+    if (server.lost) told["events were lost"] = server.lost;
+    for (const [what, count] of Object.entries(told)) counts.set(what, (counts.get(what) ?? 0) + count);
+  }
+  return [...counts].map(([what, count]) => `${what} (${count.toLocaleString("en-US")})`).join(", ");
+}
+
 /** The row that is best in a figure; the yardstick takes no part. */
 function best(rows, index, { better }) {
   if (!better) return undefined;
@@ -117,14 +128,25 @@ function section(name) {
   const parts = [`## ${title}`, `${told.subscribers.toLocaleString("en-US")} subscribers; ${about}.`];
   parts.push(table(["", ...figures.map((figure) => figure.title)], lines));
   if (rows.some((row) => !row.isWhole)) {
-    parts.push("† Events were lost, or streams or publishes refused, in at least one round: it has done less than was asked for, and is not counted as best.");
+    parts.push("† Events were lost, or streams or publishes refused, in at least one round: it has done less than was asked for, and is not counted as best. In all rounds:");
+    parts.push(rows.filter((row) => !row.isWhole).map((row) => `- ${row.name}: ${faults(row)}`).join("\n"));
   }
+  const value = (row, index) => (row?.figures[index] ? amount(row.figures[index].median, figures[index]) : "no figure");
   const better = figures.flatMap((figure, index) => {
     const winner = winners[index];
     if (!winner || winner === own) return [];
-    const value = (row) => (row?.figures[index] ? amount(row.figures[index].median, figure) : "no figure");
-    return `**${winner.name} is better than Fanfare** in ${figure.title}: ${value(winner)} against ${value(own)}.`;
+    return `**${winner.name} is better than Fanfare** in ${figure.title}: ${value(winner, index)} against ${value(own, index)}.`;
   });
+  // Not the best, but to be told: what it refused or lost may be little.
+  const sign = ({ better }) => (better === "less" ? 1 : -1);
+  better.push(
+    ...figures.flatMap((figure, index) =>
+      rows
+        .filter((row) => figure.better && !figure.plain && !row.isWhole && row.peer !== YARDSTICK && row.figures[index] && own?.figures[index])
+        .filter((row) => sign(figure) * (row.figures[index].median - own.figures[index].median) < 0)
+        .map((row) => `${row.name} † has a better figure than Fanfare in ${figure.title}: ${value(row, index)} against ${value(own, index)}.`),
+    ),
+  );
   if (better.length) parts.push(better.map((line) => `- ${line}`).join("\n"));
   else if (winners.some(Boolean)) parts.push("Fanfare is the best of them in each figure.");
 
@@ -139,6 +161,44 @@ function section(name) {
   writeFileSync(join(out, "images", file), bars(`${title}: ${figure.title} (${figure.better} is better)`, values));
   parts.push(`![${title}: ${figure.title}](images/${file})`);
   return parts;
+}
+
+/** The figures that the overview has: scenario, and which of its figures. */
+const OVERVIEW = [["memory", 0], ["paced", 0], ["paced", 2], ["saturated", 0], ["one", 0], ["storm", 0]];
+/** Where the overview goes in docs/benchmarks.md. */
+const [BEGIN, END] = ["<!-- the comparison, made by bench/compare/report -->", "<!-- the end of the comparison -->"];
+
+/** A row for each server, a column for each of the most important figures. */
+function overview() {
+  const columns = OVERVIEW.filter(([name]) => told.scenarios.includes(name)).map(([name, index]) => {
+    const rows = rowsOf(name);
+    const figure = scenarios[name].figures[index];
+    return { title: `${scenarios[name].title}: ${figure.title}`, figure, index, rows, best: best(rows, index, figure) };
+  });
+  const names = [...new Set(columns.flatMap(({ rows }) => rows.map((row) => row.name)))];
+  const lines = names.map((name) => [
+    name,
+    ...columns.map(({ figure, index, rows, best }) => {
+      const row = rows.find((row) => row.name === name);
+      if (!row?.figures[index]) return "–";
+      const text = amount(row.figures[index].median, figure);
+      return `${row === best ? `**${text}**` : text}${row.isWhole ? "" : " †"}`;
+    }),
+  ]);
+  return [
+    table(["", ...columns.map(({ title }) => title)], lines),
+    "The best of each column is bold; the floor, a bare `write` for each delivery, takes no part. † Events were lost, or streams or publishes refused.",
+  ].join("\n\n");
+}
+
+/** Puts the overview into the page of all benchmarks, if the page has a place for it. */
+function intoBenchmarks() {
+  const file = join(out, "benchmarks.md");
+  const text = existsSync(file) ? readFileSync(file, "utf8") : "";
+  const [begin, end] = [text.indexOf(BEGIN), text.indexOf(END)];
+  if (begin < 0 || end < begin) return;
+  writeFileSync(file, `${text.slice(0, begin + BEGIN.length)}\n\n${overview()}\n\n${text.slice(end)}`);
+  console.log(`${file}, its overview`);
 }
 
 function servers() {
@@ -190,6 +250,8 @@ const page = [
     "The best figure is bold. The floor, a bare `write` for each delivery, is a yardstick and takes no part.",
   ...(told.quick ? ["**These are the figures of a small load, to see that everything works. They mean nothing.**"] : []),
   ...(told.built ? [] : ["**The programs were not built by this run: they may lack optimization.**"]),
+  "## In short",
+  overview(),
   ...told.scenarios.flatMap(section),
   "## Servers and settings",
   servers(),
@@ -211,4 +273,5 @@ const page = [
 ];
 const file = join(out, "comparison.md");
 writeFileSync(file, `${page.join("\n\n")}\n`);
+intoBenchmarks();
 console.log(`${file} and ${told.scenarios.length} plots in ${join(out, "images")}`);

@@ -3,10 +3,13 @@
 const micros = { unit: "µs", digits: 2, better: "less" };
 const share = { unit: "µs", digits: 1, better: "less" };
 
-const CPU = { title: "CPU for each delivery", of: (server) => server.cpuPerDeliveryUs, ...micros };
-const RATE = { title: "deliveries/s", of: (server) => server.deliveriesPerSecond, unit: "/s", digits: 0, better: "more" };
-const MEDIAN = { title: "latency, median", of: (server) => server.latencyUs?.p50 / 1000, unit: "ms", digits: 1, better: "less" };
-const P99 = { title: "latency, p99", of: (server) => server.latencyUs?.p99 / 1000, unit: "ms", digits: 1, better: "less" };
+/** Of a server that delivered nothing there is no such figure. */
+const delivered = (of) => (server) => (server.delivered ? of(server) : undefined);
+
+const CPU = { title: "CPU for each delivery", of: delivered((server) => server.cpuPerDeliveryUs), ...micros };
+const RATE = { title: "deliveries/s", of: delivered((server) => server.deliveriesPerSecond), unit: "/s", digits: 0, better: "more" };
+const MEDIAN = { title: "latency, median", of: delivered((server) => server.latencyUs?.p50 / 1000), unit: "ms", digits: 1, better: "less" };
+const P99 = { title: "latency, p99", of: delivered((server) => server.latencyUs?.p99 / 1000), unit: "ms", digits: 1, better: "less" };
 const LOST = {
   title: "lost",
   of: (server) => (server.expected ? (100 * server.lost) / server.expected : undefined),
@@ -15,10 +18,10 @@ const LOST = {
   better: "less",
   plain: true,
 };
-const PER_READ = { title: "events in a read", of: (server) => server.eventsPerRead, unit: "", digits: 1, plain: true };
+const PER_READ = { title: "events in a read", of: delivered((server) => server.eventsPerRead), unit: "", digits: 1, plain: true };
 
-const BYTES = { title: "bytes for each delivery", of: (server) => server.bytesPerDelivery, unit: "B", digits: 0, better: "less", plain: true };
-const DECODED = { title: "decoded", of: (server) => server.decodedBytesPerDelivery, unit: "B", digits: 0, plain: true };
+const BYTES = { title: "bytes for each delivery", of: delivered((server) => server.bytesPerDelivery), unit: "B", digits: 0, better: "less", plain: true };
+const DECODED = { title: "decoded", of: delivered((server) => server.decodedBytesPerDelivery), unit: "B", digits: 0, plain: true };
 const MEMORY = { title: "memory for each subscriber", of: (server) => server.memoryPerSubscriber, unit: "B", digits: 0, better: "less" };
 /** What compression saves and what it takes: nothing here is won or lost. */
 const plain = (...figures) => figures.map((figure) => ({ ...figure, plain: true }));

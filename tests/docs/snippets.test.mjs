@@ -18,12 +18,14 @@ const NOT_RUN = new Map([
   ["cd ~/fanfare\nnpm install", "fetches from a registry"],
   ["cargo add", "fetches from a registry"],
   ["cargo run --release -p fanfare-bench", "takes minutes; what it says is in the repository"],
+  ["bench/compare/run", "takes an hour; what it says is in the repository"],
 ]);
 /** Printed, and run in its place. */
 const INSTEAD = new Map([["cargo run --release", "fanfare"]]);
 /** Pages whose `text` shows samples, of which some come from elsewhere: it is not compared with what a command says. */
 const SAMPLES = [
   "docs/benchmarks.md",
+  "docs/comparison.md",
   "docs/log-format.md",
   "docs/error-handling.md",
   "docs/performance.md",

@@ -15,7 +15,7 @@ error_log stderr warn;
 worker_processes 1;
 # For so many streams at all.
 worker_rlimit_nofile ${descriptors};
-events { worker_connections ${connections}; ${tuned ? "multi_accept on;" : ""} }
+events { worker_connections ${Math.ceil(connections * 1.1)}; ${tuned ? "multi_accept on;" : ""} }
 http {
   access_log ${tuned ? "off" : `${directory}/access.log`};
   ${["client_body", "proxy", "fastcgi", "uwsgi", "scgi"].map((what) => `${what}_temp_path ${directory}/${what};`).join("\n  ")}
