@@ -1,7 +1,7 @@
 // A plot of bars as SVG, without a library. Lengths are linear, and begin at 0.
 
-const WIDTH = 760;
-const NAMES = 250;
+const WIDTH = 785;
+const NAMES = 275;
 const VALUES = 110;
 const ROW = 26;
 const TOP = 40;
