@@ -4,9 +4,10 @@
 //! an untouched event stream on plain HTTP/1, the socket is taken out of hyper and given to the shard that owns the
 //! connection; everything else is served as `axum::serve` would.
 //!
-//! *Untouched* means: our ticket, status 200, no header that says the body is recoded by somebody else, and a body that still shows the
-//! ticket's number as the lower bound of its size, which a layer that replaces the data hides and a layer that only
-//! watches keeps. The response's body stays with the connection, so what is tied to it lives as long as the stream.
+//! *Untouched* means: our ticket, status 200, no header that says the body is recoded by somebody else, and a body that
+//! still shows the ticket's number as the lower bound of its size, which a layer that replaces the data hides and a layer
+//! that only watches keeps. The response's body stays with the connection, so what is tied to it lives as long as the
+//! stream.
 
 use crate::connection::{Ticket, content_encoding};
 use crate::lock::lock;

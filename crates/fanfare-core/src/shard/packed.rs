@@ -82,7 +82,7 @@ impl Packer {
     }
 
     /// The block of these frames: the one made before, or a new one.
-    pub(super) fn shared<'a>(&mut self, frames: &Frames, bytes: impl Iterator<Item = &'a [u8]>) -> Block {
+    pub(super) fn pack<'a>(&mut self, frames: &Frames, bytes: impl Iterator<Item = &'a [u8]>) -> Block {
         if let Some((_, block)) = self.kept.iter().find(|(kept, _)| kept == frames) {
             return block.clone();
         }
@@ -140,7 +140,7 @@ mod tests {
     fn ask(packer: &mut Packer, frames: &Frames) -> Block {
         let event = |number| format!("event: a\ndata: {{\"number\":{number}}}\n\n").into_bytes();
         let bytes: Vec<Vec<u8>> = frames.numbers().map(event).collect();
-        packer.shared(frames, bytes.iter().map(Vec::as_slice))
+        packer.pack(frames, bytes.iter().map(Vec::as_slice))
     }
 
     #[test]

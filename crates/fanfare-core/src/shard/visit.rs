@@ -187,7 +187,7 @@ impl<S: Sink> Shard<S> {
         let events = self.frames.count;
         let heard = events > 0 || self.has_unsent(local);
         let done = if events > 0 {
-            let block = self.packer.shared(&self.frames, self.frames.numbers().filter_map(|at| self.window.frame(at)));
+            let block = self.packer.pack(&self.frames, self.frames.numbers().filter_map(|at| self.window.frame(at)));
             self.write_block(local, &block, events, now)?
         } else {
             self.write_unsent(local, now)?
@@ -408,7 +408,7 @@ impl<S: Sink> Shard<S> {
                 for (position, frame) in read {
                     self.frames.push(*position, frame.len());
                 }
-                self.packer.shared(&self.frames, bytes)
+                self.packer.pack(&self.frames, bytes)
             };
             self.write_block(local, &block, read.len() as u32, now)?
         } else {
